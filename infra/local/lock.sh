@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Compiles every requirements file with hashes, for every Python and platform that the project supports.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+compile() { .tools/uv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.12 --no-header "$@"; }
+compile requirements.in -o requirements.txt
+compile requirements-dev.in -c requirements.txt -o requirements-dev.txt
+for source in infra/local/requirements-*.in; do
+  compile "$source" -o "${source%.in}.txt"
+done

@@ -1,0 +1,101 @@
+"""What every dialect is to the gateway: the same verbs, all pure.
+
+A dialect is a package whose module satisfies `Dialect`. It turns a client's body into one Gemini request plus what the
+gateway must do around the call (`Translation`), and turns reply events into the client's frames (`Renderer`).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from shared.errors import GatewayError
+from shared.events import Event, Usage
+from shared.gemini.catalog import ResolvedModel
+from shared.gemini.signatures import SignatureLookup
+from shared.gemini.types import GenerateContentRequest
+
+Body = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """What a translator may know of the world besides the body."""
+
+    model: ResolvedModel
+    signatures: SignatureLookup
+    strict: bool = False  # 400 instead of ignoring what Gemini lacks
+    safety_off: bool = False  # the default of safety settings where the client names none
+    fetch_urls: bool = False  # public URLs were already inlined by the guarded fetcher where needed
+    max_output_tokens: int | None = None  # the key's own ceiling
+
+
+@dataclass(slots=True)
+class Translation:
+    """One client request as the gateway carries it out.
+
+    `warnings` are `code:detail` items for `x-gateway-warnings`. `tool_names` maps a wire name to the client's where
+    they differ; `declared_tools` holds every wire name. `stop` are the sequences the gateway must find itself. `options`
+    is the dialect's own note to its renderer.
+    """
+
+    request: GenerateContentRequest
+    stream: bool = False
+    choices: int = 1
+    warnings: list[str] = field(default_factory=list)
+    tool_names: dict[str, str] = field(default_factory=dict)
+    declared_tools: frozenset[str] = frozenset()
+    single_call: bool = False
+    stop: tuple[str, ...] = ()
+    echo_prefix: str = ""  # text of a trailing assistant turn that the answer may repeat
+    unfence_json: bool = False  # JSON was asked for by prompt only: strip code fences
+    options: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyContext:
+    """What a renderer may know: ids and times come from the gateway, so that rendering stays pure."""
+
+    request_id: str
+    created: int  # epoch seconds
+    requested_model: str
+
+
+class Renderer(Protocol):
+    """A stream of frames for one client answer; `choice` is the index of the candidate an event belongs to."""
+
+    def feed(self, event: Event, choice: int = 0) -> bytes: ...
+
+    def close(self, usage: Usage) -> bytes:
+        """After the `End` of every choice; `usage` is the sum over them."""
+
+    def fail(self, error: GatewayError) -> bytes:
+        """The terminal frames of a stream that broke after its first byte."""
+
+    def heartbeat(self) -> bytes: ...
+
+
+class Dialect(Protocol):
+    """The verbs of a dialect package. `fold` makes the buffered body: one list of events per choice."""
+
+    NAME: str
+    TOOL_CALL_PREFIX: str
+
+    def requested_model(self, body: Body) -> str: ...
+
+    def wants_stream(self, body: Body) -> bool: ...
+
+    def signature_keys(self, body: Body) -> Sequence[str]: ...
+
+    def to_gemini(self, body: Body, context: RequestContext) -> Translation: ...
+
+    def renderer(self, translation: Translation, reply: ReplyContext) -> Renderer: ...
+
+    def fold(
+        self, choices: Sequence[Iterable[Event]], translation: Translation, reply: ReplyContext, usage: Usage
+    ) -> Mapping[str, Any]: ...
+
+    def render_error(self, error: GatewayError, request_id: str) -> tuple[int, Mapping[str, Any], Mapping[str, str]]:
+        """(status, body, headers)."""
+
+    def reply_headers(self, elapsed_ms: int) -> Mapping[str, str]:
+        """Headers that every answer of this dialect carries."""

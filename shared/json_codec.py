@@ -1,0 +1,125 @@
+"""JSON in and out: the only place that parses a client's bytes, and the only way frames are written.
+
+`json.loads` alone accepts what must not pass: NaN, duplicate keys, lone surrogates, UTF-16, unbounded depth and size.
+"""
+
+import json
+import re
+from typing import Any, NoReturn
+
+from shared.errors import GatewayError
+
+MAX_DEPTH = 64
+MAX_NODES = 100_000
+_INT64_MIN, _INT64_MAX = -(2**63), 2**64 - 1
+
+_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{},]', re.DOTALL)
+# line ends for many client SDKs, although legal inside JSON strings
+_LINE_ENDS = {0x2028: "\\u2028", 0x2029: "\\u2029", 0x85: "\\u0085"}
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_ascii = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+
+
+def encode_text(value: Any) -> str:
+    """Compact JSON with non-ASCII kept; safe inside an SSE `data:` line."""
+    text = _compact(value)
+    if "\u2028" in text or "\u2029" in text or "\x85" in text:
+        text = text.translate(_LINE_ENDS)
+    return text
+
+
+def encode(value: Any) -> bytes:
+    """UTF-8 of `encode_text`; a lone surrogate, which UTF-8 cannot hold, is written as its escape."""
+    try:
+        return encode_text(value).encode()
+    except UnicodeEncodeError:
+        return _ascii(value).encode()
+
+
+def decode_object(raw: bytes) -> dict[str, Any]:
+    """A client's body as a JSON object, or GatewayError `invalid_json` that names the position or the rule broken."""
+    if not raw.strip():
+        _refuse("The request body is empty; a JSON object is expected.")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        _refuse(f"The request body is not valid UTF-8 (byte {error.start}).")
+    if text.startswith("\ufeff"):
+        _refuse("The request body starts with a byte order mark.")
+    _bound(raw)
+    try:
+        value = json.loads(
+            text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite, parse_int=_int64
+        )
+    except json.JSONDecodeError as error:
+        _refuse(f"The request body is not valid JSON: {error.msg} at line {error.lineno} column {error.colno}.")
+    if not isinstance(value, dict):
+        _refuse("The request body must be a JSON object.")
+    if "\\u" in text:
+        _no_surrogates(value)
+    return value
+
+
+def _refuse(message: str) -> NoReturn:
+    raise GatewayError("invalid_json", message)
+
+
+def _bound(raw: bytes) -> None:
+    """Depth and node count, before any tree is built."""
+    depth = nodes = 0
+    for match in _STRING_OR_BRACKET.finditer(raw):
+        mark = match.group()
+        if mark in (b"[", b"{"):
+            depth += 1
+            nodes += 1
+            if depth > MAX_DEPTH:
+                _refuse(f"The request body is nested deeper than {MAX_DEPTH} levels.")
+        elif mark in (b"]", b"}"):
+            depth -= 1
+        elif mark == b",":
+            nodes += 1
+        if nodes > MAX_NODES:
+            _refuse(f"The request body holds more than {MAX_NODES} values.")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                _refuse(f"The key {key[:100]!a} stands twice in one object.")
+            seen.add(key)
+    return value
+
+
+def _no_constant(name: str) -> NoReturn:
+    _refuse(f"{name} is not a JSON number.")
+
+
+def _finite(text: str) -> float | int:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        _refuse("A number is too large.")
+    return int(number) if number.is_integer() and abs(number) < 2**53 else number
+
+
+def _int64(text: str) -> int:
+    if len(text) > 20 or not _INT64_MIN <= (number := int(text)) <= _INT64_MAX:
+        _refuse("An integer does not fit in 64 bits.")
+    return number
+
+
+def _no_surrogates(value: Any) -> None:
+    """Escapes can smuggle half a character, which no UTF-8 text can carry on."""
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, str):
+            if any("\ud800" <= character <= "\udfff" for character in item):
+                _refuse("A string holds a lone surrogate (\\ud800 to \\udfff).")
+        elif isinstance(item, dict):
+            stack.extend(item.keys())
+            stack.extend(item.values())
+        elif isinstance(item, list):
+            stack.extend(item)

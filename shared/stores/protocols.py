@@ -1,0 +1,264 @@
+"""What the gateway asks of its stores: two to five verbs each, all asynchronous, none naming a vendor.
+
+Money is integer nano-dollars, time is integer seconds since the epoch unless a name says otherwise, a day is
+`yyyymmdd` in UTC. An implementation that cannot decide raises `StoreUnavailable`; it never answers "unknown" then.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from shared.gemini.signatures import FoundSignature as StoredSignature
+
+KeyStatus = Literal["active", "disabled", "revoked"]
+Period = Literal["none", "day", "month"]
+
+
+class StoreUnavailable(Exception):
+    """The store cannot decide now: throttled, unreachable, misconfigured. `retry_after` in seconds."""
+
+    def __init__(self, message: str, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class StoreConflict(Exception):
+    """Another writer was faster, or the thing exists already."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """One client credential as the registry keeps it; of the key itself only `hash` = hex(HMAC-SHA256(pepper, secret)).
+
+    None in a limit means unlimited, 0 means nothing. Rotations of one key share `acct`, which owns budget and limits.
+    """
+
+    kid: str
+    acct: str
+    hash: str
+    pepper_id: str
+    name: str = ""
+    owner: str = ""
+    status: KeyStatus = "active"
+    created_at: int = 0
+    not_before: int | None = None
+    expires_at: int | None = None
+    models: tuple[str, ...] = ()  # globs; empty = all
+    endpoints: tuple[str, ...] = ()  # empty = every data-plane endpoint; ("admin",) = an operator's key
+    ip_allow: tuple[str, ...] = ()  # CIDR; empty = anywhere
+    rpm: int | None = None
+    rpm_burst: int | None = None
+    tpm: int | None = None
+    tpm_burst: int | None = None
+    max_concurrency: int | None = None
+    budget_period: Period = "none"
+    budget_limit_nano: int | None = None
+    max_output_tokens: int | None = None
+    url_fetch: bool = False
+    code_exec: bool = True
+    allow_query_key: bool = True
+    replaced_by: str | None = None
+    version: int = 1
+
+
+def period_of(kind: Period, day: str) -> str:
+    """The budget period that a day (`yyyymmdd`) belongs to: "all", the day, or its month `yyyymm`."""
+    return {"none": "all", "day": day, "month": day[:6]}[kind]
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """One upstream Gemini key of the pool."""
+
+    id: str
+    key: str = field(repr=False)
+    project: str = ""
+    weight: int = 1
+    status: str = "active"
+
+
+class KeyStore(Protocol):
+    """The registry of client keys: configuration only."""
+
+    async def resolve(self, kid: str) -> KeyRecord | None: ...
+
+    async def put(self, record: KeyRecord, *, overwrite: bool = True) -> None:
+        """`overwrite=False` raises StoreConflict where the kid exists. Oversized records raise ValueError."""
+
+    async def page(self, cursor: str | None = None) -> tuple[Sequence[KeyRecord], str | None]: ...
+
+
+class SecretStore(Protocol):
+    """Secrets of the deployment, cached by the implementation."""
+
+    async def pepper(self, pepper_id: str | None = None) -> tuple[str, bytes]:
+        """(id, pepper): the current one, or the named one. Unknown id: one refresh per 30 s at most, then KeyError."""
+
+    async def pool(self, *, refresh: bool = False) -> Sequence[Credential]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """One request that asks for room. `estimate_nano` is reserved until it is settled; `expires_at` is the end of this
+    invocation plus a grace of 60 s. `nonce` tells this invocation from a repeat with the same `rid`."""
+
+    acct: str
+    kid: str
+    rid: str
+    nonce: str
+    now_us: int
+    expires_at: int
+    day: str
+    period: str  # "all", yyyymmdd or yyyymm
+    model: str
+    estimate_nano: int
+    estimate_tokens: int
+    rpm: int | None = None
+    rpm_burst: int | None = None
+    tpm: int | None = None
+    tpm_burst: int | None = None
+    hard_budget: bool = False
+    body_sha: str | None = None  # with an Idempotency-Key only
+
+
+RefusalKind = Literal[
+    "half_issued",
+    "key_inactive",
+    "budget",
+    "rate",
+    "tokens",
+    "concurrency",
+    "duplicate_running",
+    "duplicate_done",
+    "duplicate_mismatch",
+    "contended",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class LimitState:
+    """What the limits look like after a decision; None = unlimited. Resets are seconds from now."""
+
+    requests_limit: int | None = None
+    requests_remaining: int | None = None
+    requests_reset: float = 0.0
+    tokens_limit: int | None = None
+    tokens_remaining: int | None = None
+    tokens_reset: float = 0.0
+    budget_remaining_nano: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    limits: LimitState
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """`retry_after` in seconds where waiting helps. A duplicate's earlier request has the `rid` of the refused one."""
+
+    kind: RefusalKind
+    retry_after: float | None = None
+    limits: LimitState = LimitState()
+
+
+RowState = Literal["done", "partial", "estimated", "void", "lost"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The end of one admitted request: becomes exactly one row. Computed once, reused on every try.
+
+    `input_tokens` includes `cached_tokens`, `output_tokens` includes `reasoning_tokens`. `day` and `estimate_nano` are
+    those of the admission. `status` is the HTTP status sent. `ts_ms` is the start of the request.
+    """
+
+    acct: str
+    kid: str
+    rid: str
+    nonce: str
+    day: str
+    ts_ms: int
+    state: RowState
+    dialect: str
+    endpoint: str
+    stream: bool
+    model: str
+    model_version: str
+    status: int
+    finish_reason: str
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    cost_nano: int
+    estimate_nano: int
+    estimate_tokens: int
+    price_version: str
+    estimated: bool
+    ttft_ms: int | None
+    duration_ms: int
+    modalities: Mapping[str, int] = field(default_factory=dict)
+    upstream_response_id: str = ""
+    credential_id: str = ""
+    attempts: int = 1
+    body_sha: str | None = None
+    tpm: int | None = None
+    had_hold: bool = True  # False: admission failed open, nothing is reserved
+
+
+@dataclass(frozen=True, slots=True)
+class UsageTotal:
+    """One line of a daily aggregate."""
+
+    day: str
+    model: str
+    requests: int
+    errors: int
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    cost_nano: int
+
+
+class Ledger(Protocol):
+    """Money, limits and rows: the state that must be exact."""
+
+    async def open_account(self, record: KeyRecord, *, period: str) -> None:
+        """Make the account's state, or add the kid to it; runs before the registry record is written. Repeatable."""
+
+    async def set_key_status(self, acct: str, kid: str, status: KeyStatus) -> None: ...
+
+    async def admit(self, admission: Admission) -> Admitted | Refused: ...
+
+    async def settle(self, settlement: Settlement) -> None:
+        """One transaction, idempotent; retries throttles itself. StoreUnavailable after its last try."""
+
+
+class UsageReader(Protocol):
+    async def daily(self, acct: str, first_day: str, last_day: str) -> Sequence[UsageTotal]: ...
+
+    async def rows(
+        self, acct: str, day: str, cursor: str | None = None, limit: int = 100
+    ) -> tuple[Sequence[Mapping[str, Any]], str | None]:
+        """Rows in time order: `{request_id, ts, kid, dialect, endpoint, stream, model, model_version, status,
+        finish_reason, input_tokens, cached_tokens, output_tokens, reasoning_tokens, cost_nano_usd, estimated, ttft_ms,
+        duration_ms}`; `ts` is epoch milliseconds. ValueError for a cursor that is none."""
+
+    async def balance(self, acct: str) -> Mapping[str, Any] | None:
+        """`{period, spent_nano, spent_all_nano, limit_nano, available_nano, holds}` or None."""
+
+
+class SignatureStore(Protocol):
+    """Signatures for clients that drop what they do not know; keys come from `gemini.signatures`, scoped by account."""
+
+    async def get(self, acct: str, keys: Sequence[str]) -> Mapping[str, StoredSignature]: ...
+
+    async def put(self, acct: str, items: Mapping[str, StoredSignature], expires_at: int) -> None: ...
+
+
+class SettlementQueue(Protocol):
+    """Where a settlement goes that could not be written."""
+
+    async def send(self, settlement: Settlement) -> None: ...
