@@ -1,0 +1,266 @@
+"""An OpenAI chat completion request as one Gemini request: the four verbs of the dialect's request side, all pure.
+
+Whatever a client sends, they raise nothing but `GatewayError`, with `param` naming the JSON path in the client's body.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from shared.dialects.contract import RequestContext, Translation
+from shared.dialects.openai_chat import carriers
+from shared.dialects.openai_chat.fields import boolean, invalid, mapping, string
+from shared.dialects.openai_chat.media_output import Outputs, add_outputs
+from shared.dialects.openai_chat.messages import Conversation, read_messages
+from shared.dialects.openai_chat.native_contents import read_contents, read_system
+from shared.dialects.openai_chat.notes import Notes
+from shared.dialects.openai_chat.options import ChatOptions
+from shared.dialects.openai_chat.parameters import (
+    Parameters,
+    add_limits,
+    add_logprobs,
+    add_sampling,
+    check_unused,
+    read_choices,
+    read_stop,
+)
+from shared.dialects.openai_chat.reasoning import thinking
+from shared.dialects.openai_chat.response_format import Format, apply_format, read_format, read_google_format
+from shared.dialects.openai_chat.safety import safety_settings
+from shared.dialects.openai_chat.tool_calls import calls_of
+from shared.dialects.openai_chat.tool_choice import ToolPlan, plan_tools, read_choice
+from shared.dialects.openai_chat.tools import Declared, read_tools
+from shared.dialects.openai_chat.turns import finish_prefill
+from shared.errors import GatewayError
+from shared.gemini.signatures import call_key, complete, content_key, text_key
+from shared.gemini.types import Content, GenerateContentRequest, GenerationConfig
+
+MAX_SIGNATURE_KEYS = 100  # one BatchGetItem
+
+# OpenAI's word -> the upstream's; None = say nothing. Mapping `auto` to priority would cost money.
+SERVICE_TIERS = {
+    "flex": "flex",
+    "priority": "priority",
+    "fast": "priority",
+    "ultrafast": "priority",
+    "default": "standard",
+    "standard": "standard",
+    "auto": None,
+    "scale": None,
+}
+_CACHED_CONTENT = re.compile(r"cachedContents/[A-Za-z0-9_-]{1,128}")
+
+
+def requested_model(body: Mapping[str, Any]) -> str:
+    """The body's `model`, or its vendor spelling `model_id`."""
+    for name in ("model", "model_id"):
+        if body.get(name) is not None:
+            model = string(body[name], name)
+            if not model:
+                raise invalid("A model is needed.", name)
+            return model
+    raise invalid("A model is needed.", "model")
+
+
+def wants_stream(body: Mapping[str, Any]) -> bool:
+    stream = body.get("stream")
+    return stream is not None and boolean(stream, "stream")
+
+
+def signature_keys(body: Mapping[str, Any]) -> list[str]:
+    """The store keys of everything in the history that may have been signed, newest message first, at most 100.
+
+    The keys of content name no family: it is kept inside the stored record. Never raises: `to_gemini` says what is
+    wrong with a body.
+    """
+    messages = body.get("messages")
+    keys: dict[str, None] = {}
+    for message in reversed(messages) if isinstance(messages, list) else ():
+        if isinstance(message, Mapping) and message.get("role") == "assistant":
+            keys.update(dict.fromkeys(_keys_of(message)))
+            if len(keys) >= MAX_SIGNATURE_KEYS:
+                break
+    return list(keys)[:MAX_SIGNATURE_KEYS]
+
+
+def _keys_of(message: Mapping[str, Any]) -> list[str]:
+    try:
+        calls = calls_of(message, "")
+    except GatewayError:
+        calls = []
+    keys = [call_key(carriers.split_id(call.call_id)[0]) for call in calls if call.call_id]
+    content = message.get("content")
+    if isinstance(content, list):
+        texts = (part.get("text") for part in content if isinstance(part, Mapping))
+        content = "".join(text for text in texts if isinstance(text, str))
+    spoken = (content, carriers.reasoning_text(message))
+    keys += [text_key("", text) for text in spoken if isinstance(text, str) and text]
+    return keys + [content_key("", call.name, call.args) for call in calls]
+
+
+def to_gemini(body: Mapping[str, Any], context: RequestContext) -> Translation:
+    """The whole translation. The request is canonical (camelCase, upper-case enums) and holds no unknown field."""
+    notes = Notes(context.strict)
+    params = Parameters(body, notes)
+    check_unused(params, notes)
+    declared, plan = _tools(params, context, notes)
+    conversation = _conversation(params, plan, context, notes)
+    config: GenerationConfig = {}
+    caps = context.model.capabilities
+    if caps.output_limit <= 0:
+        raise invalid("This model does not generate answers.", "model")
+    add_sampling(params, config, caps, notes)
+    add_limits(params, config, caps, context.max_output_tokens, notes)
+    stop = read_stop(params, config)
+    logprobs = add_logprobs(params, config, caps, notes)
+    outputs = add_outputs(params, config, caps, notes)
+    if conversation.resolution and "mediaResolution" not in config:
+        config["mediaResolution"] = conversation.resolution
+    in_words = _format(params, plan, config, context)
+    if in_words:
+        conversation.system.append({"text": in_words})
+    thoughts = thinking(params, context.model, config.get("maxOutputTokens"), notes)
+    if thoughts:
+        config["thinkingConfig"] = thoughts
+    prefix = finish_prefill(conversation.contents, caps)
+    contents = _signed(conversation.contents, context)
+    request = _request(conversation, contents, plan, config)
+    _add_settings(request, params, context, notes)
+    return Translation(
+        request=request,
+        stream=wants_stream(body),
+        choices=read_choices(params),
+        warnings=notes.items,
+        tool_names=plan.names.mapping,
+        declared_tools=plan.wire_names,
+        single_call=_single_call(params),
+        stop=stop,
+        echo_prefix=prefix,
+        unfence_json=bool(in_words),
+        options=_options(
+            params, declared, outputs, logprobs=logprobs, shown=bool(thoughts and thoughts.get("includeThoughts"))
+        ),
+    )
+
+
+def _tools(params: Parameters, context: RequestContext, notes: Notes) -> tuple[Declared, ToolPlan]:
+    caps = context.model.capabilities
+    declared = read_tools(params.value("tools"), params.value("functions"), params.value("google_tools"), caps, notes)
+    search = context.model.search
+    given = params.get("web_search_options")
+    if given:
+        search = True
+        for name, value in mapping(given.value, given.path).items():
+            if value is not None:
+                notes.ignored(f"{given.path}.{name}")
+    choice = read_choice(params.value("tool_choice"), params.value("function_call"))
+    return declared, plan_tools(declared, choice, caps, notes, search=search)
+
+
+def _conversation(params: Parameters, plan: ToolPlan, context: RequestContext, notes: Notes) -> Conversation:
+    messages, contents = params.get("messages"), params.get("contents")
+    if contents is None:
+        return read_messages(messages.value if messages else None, plan.names, context, notes)
+    if messages is not None:
+        raise invalid("Send either messages or contents.", "contents")
+    system = params.get("system_instruction")
+    return Conversation(
+        read_system(system.value, system.path) if system else [],
+        read_contents(contents.value, plan.names, context.model.capabilities),
+    )
+
+
+def _format(params: Parameters, plan: ToolPlan, config: GenerationConfig, context: RequestContext) -> str:
+    given = params.get("response_format")
+    wanted = read_format(given.value, given.path) if given else Format()
+    mime_type, schema = params.get("response_mime_type"), params.get("response_schema")
+    google = mime_type or schema
+    if given is None and google is not None:
+        wanted = read_google_format(
+            mime_type.value if mime_type else None,
+            schema.value if schema else None,
+            google.path.rpartition(".")[0],
+        )
+    # Google Maps takes JSON output in a field of its own only, which is newer than what other tools need.
+    tools = bool(plan.tools)
+    maps = "googleMaps" in plan.built_ins
+    return apply_format(wanted, config, context.model.capabilities, tools=tools, forced=plan.forced or maps)
+
+
+def _signed(contents: list[Content], context: RequestContext) -> list[Content]:
+    """The contents with every signature in order; a thought whose signature had to go cannot stay."""
+    signed: list[Content] = []
+    for content in complete(contents, context.model.capabilities):
+        parts = [part for part in content["parts"] if not part.get("thought") or part.get("thoughtSignature")]
+        if parts:
+            signed.append({**content, "parts": parts})
+    return signed
+
+
+def _request(
+    conversation: Conversation, contents: list[Content], plan: ToolPlan, config: GenerationConfig
+) -> GenerateContentRequest:
+    """The members in one fixed order, so that equal beginnings stay equal for the upstream's prefix cache."""
+    request: GenerateContentRequest = {}
+    if conversation.system:
+        request["systemInstruction"] = {"parts": conversation.system}
+    if plan.tools:
+        request["tools"] = plan.tools
+    if plan.config:
+        request["toolConfig"] = plan.config
+    request["contents"] = contents
+    if config:
+        request["generationConfig"] = config
+    return request
+
+
+def _add_settings(request: GenerateContentRequest, params: Parameters, context: RequestContext, notes: Notes) -> None:
+    settings = safety_settings(params.get("safety_settings"), off=context.safety_off, notes=notes)
+    if settings:
+        request["safetySettings"] = settings
+    tier = params.get("service_tier")
+    if tier:
+        word = string(tier.value, tier.path).lower()
+        if word not in SERVICE_TIERS:
+            notes.ignored(tier.path)
+        elif (wire := SERVICE_TIERS[word]) is not None:
+            request["serviceTier"] = wire
+    cached = params.get("cached_content")
+    if cached:
+        name = string(cached.value, cached.path)
+        if not _CACHED_CONTENT.fullmatch(name):
+            raise invalid("Expected cachedContents/<id>.", cached.path)
+        request["cachedContent"] = name
+
+
+def _single_call(params: Parameters) -> bool:
+    given = params.get("parallel_tool_calls")
+    return given is not None and not boolean(given.value, given.path)
+
+
+def _options(params: Parameters, declared: Declared, outputs: Outputs, *, logprobs: bool, shown: bool) -> ChatOptions:
+    metadata, store = params.get("metadata"), params.get("store")
+    kept = mapping(metadata.value, metadata.path) if metadata else None
+    stored = boolean(store.value, store.path) if store else False
+    tier = params.value("service_tier")
+    return ChatOptions(
+        include_usage=_include_usage(params),
+        legacy_function_call=declared.legacy,
+        custom_tools=frozenset(declared.custom),
+        images_as_field=outputs.images_as_field,
+        audio_format=outputs.audio_format,
+        echo_metadata=kept if stored else None,
+        show_reasoning=shown,
+        logprobs=logprobs,
+        service_tier=tier if isinstance(tier, str) else None,
+    )
+
+
+def _include_usage(params: Parameters) -> bool:
+    """`stream_options.include_usage`, or OpenRouter's `usage.include`."""
+    for name, member in (("stream_options", "include_usage"), ("usage", "include")):
+        given = params.get(name)
+        value = mapping(given.value, given.path).get(member) if given else None
+        if value is not None and boolean(value, f"{name}.{member}"):
+            return True
+    return False

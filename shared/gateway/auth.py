@@ -1,0 +1,144 @@
+"""The one place that reads credentials from a request, and the checks that follow from the key alone.
+
+Every header form is valid on every route and leads to the same decision; two different keys are a refusal.
+"""
+
+import fnmatch
+import ipaddress
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from starlette.requests import Request
+
+from shared.errors import GatewayError
+from shared.gateway.keyring import KeyDirectory, parse_key
+from shared.gemini.catalog import ResolvedModel
+from shared.stores.protocols import KeyRecord, StoreUnavailable
+
+MAX_KEY_LENGTH = 256
+FAILURES_PER_MINUTE = 30
+
+_MESSAGE = "Incorrect API key provided."
+_HEADERS = ("api-key", "x-api-key", "x-goog-api-key")
+
+
+def presented_keys(request: Request, *, query_key: bool) -> list[str]:
+    """Every credential text in the request, in any accepted form; `?key=` counts only where `query_key` says so."""
+    found = [_strip_scheme(value) for value in request.headers.getlist("authorization")]
+    for name in _HEADERS:
+        found += request.headers.getlist(name)
+    if query_key:
+        found += request.query_params.getlist("key")
+    return [text for text in (value.strip(" \t") for value in found) if text]
+
+
+def _strip_scheme(value: str) -> str:
+    value = value.strip(" \t")
+    scheme, _, rest = value.partition(" ")
+    if scheme.lower() == "bearer":
+        return rest
+    # any other scheme (Basic, Digest, ...) stays as it is and matches no key
+    return value
+
+
+class Authenticator:
+    """Decides who asks. `clock` is monotonic seconds."""
+
+    def __init__(self, directory: KeyDirectory, clock: Callable[[], float] = time.monotonic) -> None:
+        self._directory = directory
+        self._failures = FailureCounter(clock)
+
+    async def authenticate(self, request: Request, source_ip: str, *, query_key: bool = False) -> KeyRecord:
+        """The active record behind the request's key; else `authentication`, `rate_limited` or `unavailable`."""
+        texts = set(presented_keys(request, query_key=query_key))
+        if len(texts) > 1:
+            raise self._failed(source_ip, "Two different API keys were sent in one request.")
+        text = texts.pop() if texts else ""
+        parsed = parse_key(text) if text and len(text) <= MAX_KEY_LENGTH and text.isascii() else None
+        if parsed is None:
+            raise self._failed(source_ip, _MESSAGE)
+        blocked = self._failures.blocked(source_ip)
+        if blocked and not self._directory.knows(parsed):
+            raise GatewayError("rate_limited", "Too many failed authentications.", retry_after=blocked)
+        try:
+            record = await self._directory.lookup(parsed)
+        except StoreUnavailable as error:
+            raise GatewayError(
+                "unavailable", "The key registry cannot be reached.", retry_after=error.retry_after
+            ) from error
+        if record is None:
+            raise self._failed(source_ip, _MESSAGE)
+        return record
+
+    def _failed(self, source_ip: str, message: str) -> GatewayError:
+        wait = self._failures.count(source_ip)
+        if wait:
+            return GatewayError("rate_limited", "Too many failed authentications.", retry_after=wait)
+        return GatewayError("authentication", message)
+
+
+class FailureCounter:
+    """Failed authentications per source address and minute, in this process only; bounded in memory."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._times: dict[str, deque[float]] = {}
+
+    def count(self, source_ip: str) -> float:
+        """Note one failure; seconds to wait if the address is over its allowance, else 0."""
+        times = self._times.setdefault(_network(source_ip), deque(maxlen=FAILURES_PER_MINUTE + 1))
+        times.append(self._clock())
+        if len(self._times) > 10_000:
+            self._times.pop(next(iter(self._times)))
+        return self.blocked(source_ip)
+
+    def blocked(self, source_ip: str) -> float:
+        times = self._times.get(_network(source_ip))
+        if times is None or len(times) <= FAILURES_PER_MINUTE:
+            return 0.0
+        return max(0.0, times[0] + 60.0 - self._clock())
+
+
+def _network(source_ip: str) -> str:
+    """IPv6 clients own a whole /64."""
+    try:
+        address = ipaddress.ip_address(source_ip)
+    except ValueError:
+        return source_ip
+    return str(ipaddress.ip_network(f"{source_ip}/64", strict=False)) if address.version == 6 else source_ip
+
+
+def check_address(record: KeyRecord, source_ip: str) -> None:
+    if not record.ip_allow:
+        return
+    try:
+        address = ipaddress.ip_address(source_ip)
+        allowed = any(address in ipaddress.ip_network(network, strict=False) for network in record.ip_allow)
+    except ValueError:
+        allowed = False
+    if not allowed:
+        raise GatewayError("ip_not_allowed", "This API key may not be used from this address.")
+
+
+def check_endpoint(record: KeyRecord, endpoint: str) -> None:
+    """A key without a list may use the whole data plane; the control plane wants `admin` named."""
+    allowed = endpoint in record.endpoints if record.endpoints else endpoint != "admin"
+    if not allowed:
+        raise GatewayError("endpoint_not_allowed", f"This API key may not use the endpoint `{endpoint}`.")
+
+
+def model_allowed(record: KeyRecord, names: Iterable[str]) -> bool:
+    if not record.models:
+        return True
+    return all(any(fnmatch.fnmatchcase(name, pattern) for pattern in record.models) for name in names)
+
+
+def check_model(record: KeyRecord, model: ResolvedModel) -> None:
+    """Every name the request may reach must be in scope; a name outside is answered like an unknown one."""
+    if not model_allowed(record, model.candidates):
+        raise GatewayError(
+            "model_not_found",
+            f"The model `{model.requested}` does not exist or you do not have access to it.",
+            param="model",
+        )

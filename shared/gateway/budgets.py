@@ -1,0 +1,67 @@
+"""What a request may cost at most: the reservation that makes a budget hard under concurrency."""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from shared.gemini.catalog import ResolvedModel
+from shared.gemini.pricing import Price, estimate_nano, price_of
+from shared.gemini.types import GenerateContentRequest
+
+# upper bounds of input tokens: text at two bytes a token; media by what the upstream's tokenizers charge at most
+_BYTES_PER_TOKEN = 2
+_IMAGE_TOKENS = 1_120  # one image at the highest resolution
+_MEDIA_BYTES_PER_TOKEN = 100  # speech at low bit rates; PDF pages and video take fewer tokens per byte
+_REMOTE_TOKENS = 10_000  # a file known by address only
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    tokens: int
+    nano: int
+    input_tokens: int
+
+
+def estimate(
+    request: GenerateContentRequest, model: ResolvedModel, today: date, *, choices: int, default_output: int
+) -> Estimate:
+    """Reserve at the dearer of the requested and the effective model, every candidate at its full length."""
+    config = request.get("generationConfig", {})
+    output = config.get("maxOutputTokens") or default_output
+    output = min(output, model.capabilities.output_limit or output)
+    input_tokens = input_bound(request)
+    prices = [price_of(name, today, model.effective)[0] for name in {model.id, model.effective}]
+    nano = max(_reservation(price, input_tokens, output, choices) for price in prices)
+    return Estimate(tokens=(input_tokens + output) * choices, nano=nano, input_tokens=input_tokens)
+
+
+def _reservation(price: Price, input_tokens: int, output_tokens: int, choices: int) -> int:
+    return estimate_nano(price, input_tokens, output_tokens) * choices
+
+
+def input_bound(request: GenerateContentRequest) -> int:
+    """An upper bound of the prompt's tokens, without a tokenizer."""
+    text_bytes = tokens = 0
+    stack: list[Any] = [request]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, str):
+            text_bytes += len(item.encode("utf-8", "replace"))
+        elif isinstance(item, list):
+            stack.extend(item)
+        elif isinstance(item, dict):
+            if "inlineData" in item:
+                tokens += _media_tokens(item["inlineData"])
+            elif "fileData" in item:
+                tokens += _REMOTE_TOKENS
+            else:
+                # signatures come back as thought tokens; their base64 is counted like text
+                text_bytes += sum(len(key) for key in item)
+                stack.extend(item.values())
+    return tokens + -(-text_bytes // _BYTES_PER_TOKEN)
+
+
+def _media_tokens(blob: dict[str, str]) -> int:
+    if blob.get("mimeType", "").startswith("image/"):
+        return _IMAGE_TOKENS
+    return max(258, len(blob.get("data", "")) * 3 // 4 // _MEDIA_BYTES_PER_TOKEN)

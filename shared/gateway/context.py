@@ -1,0 +1,92 @@
+"""One request's identity and clock: everything that is neither its body nor its key."""
+
+import re
+import secrets
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+
+from starlette.requests import Request
+
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_CLIENT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_SAFETY_S = 3.0  # what is kept back of the function's time for the last frame and the settlement
+
+
+def ulid(now_ms: int) -> str:
+    """26 characters: 48 bits of time, 80 of chance; sorts by time."""
+    number = (now_ms << 80) | secrets.randbits(80)
+    return "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5))
+
+
+def call_id(prefix: str) -> str:
+    """A tool call's public id: the dialect's prefix and 26 characters, at most 40 in all."""
+    return prefix + "".join(_CROCKFORD[byte & 31] for byte in secrets.token_bytes(26)).lower()
+
+
+@dataclass(slots=True)
+class Exchange:
+    """What the gateway knows about one request while it lives."""
+
+    request_id: str
+    shown_id: str  # what `x-request-id` says: the client's own id where it sent a sound one
+    started_ms: int
+    started: float  # monotonic seconds
+    deadline: float  # monotonic seconds
+    source_ip: str
+    nonce: str = field(default_factory=lambda: secrets.token_hex(8))
+    first_byte: float | None = None
+
+    @classmethod
+    def begin(cls, request: Request, timeout_s: float) -> "Exchange":
+        now_ms = time.time_ns() // 1_000_000
+        started = time.monotonic()
+        context = request.scope.get("aws.context")
+        remaining_s = context.get_remaining_time_in_millis() / 1000 if context is not None else timeout_s
+        request_id = ulid(now_ms)
+        client_id = request.headers.get("x-request-id", "")
+        return cls(
+            request_id=request_id,
+            shown_id=client_id if _CLIENT_ID.fullmatch(client_id) else request_id,
+            started_ms=now_ms,
+            started=started,
+            deadline=started + max(0.0, remaining_s - _SAFETY_S),
+            source_ip=_source_ip(request),
+        )
+
+    @property
+    def created(self) -> int:
+        return self.started_ms // 1000
+
+    @property
+    def today(self) -> date:
+        return datetime.fromtimestamp(self.created, UTC).date()
+
+    @property
+    def day(self) -> str:
+        return self.today.strftime("%Y%m%d")
+
+    @property
+    def remaining_s(self) -> float:
+        return max(0.0, self.deadline - time.monotonic())
+
+    @property
+    def elapsed_ms(self) -> int:
+        return round((time.monotonic() - self.started) * 1000)
+
+    def mark_first_byte(self) -> None:
+        if self.first_byte is None:
+            self.first_byte = time.monotonic()
+
+    @property
+    def ttft_ms(self) -> int | None:
+        return None if self.first_byte is None else round((self.first_byte - self.started) * 1000)
+
+
+def _source_ip(request: Request) -> str:
+    """The address that reached us; no forwarding header is believed."""
+    event = request.scope.get("aws.event")
+    if isinstance(event, dict):
+        http = event.get("requestContext", {}).get("http", {})
+        return str(http.get("sourceIp", ""))
+    return request.client.host if request.client else ""

@@ -1,0 +1,241 @@
+"""From admission to exactly one row: reserve before the upstream call, settle after the last byte."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from shared.errors import GatewayError
+from shared.events import Usage
+from shared.gateway.budgets import Estimate
+from shared.gateway.context import Exchange
+from shared.gateway.limits import period_of, refusal, unlimited
+from shared.gateway.settings import Settings
+from shared.gateway.telemetry import log, usage_line
+from shared.gemini.catalog import ResolvedModel
+from shared.gemini.pricing import PRICE_VERSION, cost_nano, price_of
+from shared.stores.protocols import (
+    Admission,
+    Admitted,
+    KeyRecord,
+    Ledger,
+    LimitState,
+    Refused,
+    RowState,
+    Settlement,
+    SettlementQueue,
+    StoreUnavailable,
+)
+
+_GRACE_S = 60
+_NANO = 1_000_000_000
+
+
+def usd(nano: int) -> str:
+    """Nano-dollars as an exact decimal string."""
+    sign, nano = ("-", -nano) if nano < 0 else ("", nano)
+    return f"{sign}{nano // _NANO}.{nano % _NANO:09d}"
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a request turned out to be; filled in while it runs."""
+
+    calls: dict[int, Usage] = field(default_factory=dict)  # by upstream call: candidates, hops, discarded attempts
+    model_version: str = ""
+    upstream_response_id: str = ""
+    finish_reason: str = ""
+    status: int = 200
+    error: GatewayError | None = None
+    called: bool = False  # an upstream call was made
+    answered: bool = False  # the upstream sent something
+    credential_id: str = ""
+    service_tier: str = ""
+    attempts: int = 0
+
+    @property
+    def usage(self) -> Usage | None:
+        """The sum over all upstream calls; None where none told a count."""
+        return sum(self.calls.values(), Usage()) if self.calls else None
+
+
+class Meter:
+    """The metering of one request."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        queue: SettlementQueue,
+        settings: Settings,
+        key: KeyRecord,
+        exchange: Exchange,
+        model: ResolvedModel,
+        estimate: Estimate,
+        *,
+        dialect: str,
+        endpoint: str,
+        stream: bool,
+    ) -> None:
+        self._ledger = ledger
+        self._queue = queue
+        self._settings = settings
+        self._key = key
+        self._exchange = exchange
+        self._model = model
+        self._estimate = estimate
+        self._dialect = dialect
+        self._endpoint = endpoint
+        self._stream = stream
+        self._had_hold = False
+        self.outcome = Outcome()
+
+    async def admit(self) -> LimitState:
+        """Reserve the estimate, or raise the refusal in the words of a GatewayError."""
+        key, exchange = self._key, self._exchange
+        admission = Admission(
+            acct=key.acct,
+            kid=key.kid,
+            rid=exchange.request_id,
+            nonce=exchange.nonce,
+            now_us=exchange.started_ms * 1000,
+            expires_at=exchange.created + round(exchange.remaining_s) + _GRACE_S,
+            day=exchange.day,
+            period=period_of(key, exchange.day),
+            model=self._model.id,
+            estimate_nano=self._estimate.nano,
+            estimate_tokens=self._estimate.tokens,
+            rpm=key.rpm,
+            rpm_burst=key.rpm_burst,
+            tpm=key.tpm,
+            tpm_burst=key.tpm_burst,
+            hard_budget=key.budget_limit_nano is not None,
+        )
+        try:
+            result: Admitted | Refused = await self._ledger.admit(admission)
+        except StoreUnavailable as error:
+            result = self._without_ledger(error)
+        else:
+            self._had_hold = True
+        if isinstance(result, Refused):
+            raise refusal(result)
+        return result.limits
+
+    def _without_ledger(self, error: StoreUnavailable) -> Admitted:
+        """A key with a hard budget is refused; others pass where the deployment says so, and are booked later."""
+        if self._key.budget_limit_nano is not None or self._settings.metering_fail_mode == "closed":
+            raise GatewayError(
+                "unavailable", "The request could not be admitted now.", retry_after=error.retry_after
+            ) from error
+        log("admission_failed_open", level=40, exc=error, request_id=self._exchange.request_id, kid=self._key.kid)
+        return unlimited()
+
+    def before_upstream(self) -> None:
+        """The write-ahead line: from here on the request costs at least its estimate until it is settled."""
+        self.outcome.called = True
+        log(
+            "upstream_start",
+            request_id=self._exchange.request_id,
+            kid=self._key.kid,
+            acct=self._key.acct,
+            day=self._exchange.day,
+            model=self._model.id,
+            estimate_nano=self._estimate.nano,
+        )
+
+    def cost(self) -> int:
+        """Nano-dollars of what is known so far."""
+        return self._billed()[1]
+
+    def _billed(self) -> tuple[Usage, int, RowState, bool]:
+        """(usage, cost, state, estimated)."""
+        outcome, today = self.outcome, self._exchange.today
+        known = outcome.usage
+        price, guessed = price_of(outcome.model_version or self._model.effective, today, self._model.effective)
+        if known is not None:
+            state: RowState = "partial" if outcome.error else "estimated" if known.estimated else "done"
+            return known, cost_nano(known, price), state, guessed or known.estimated
+        if outcome.answered:  # it spoke, but never told a count
+            usage = Usage(prompt_tokens=self._estimate.input_tokens, estimated=True)
+            return usage, cost_nano(usage, price), "estimated", True
+        return Usage(), 0, "void", False
+
+    def settlement(self) -> Settlement:
+        usage, cost, state, estimated = self._billed()
+        outcome, exchange, key = self.outcome, self._exchange, self._key
+        return Settlement(
+            acct=key.acct,
+            kid=key.kid,
+            rid=exchange.request_id,
+            nonce=exchange.nonce,
+            day=exchange.day,
+            ts_ms=exchange.started_ms,
+            state=state,
+            dialect=self._dialect,
+            endpoint=self._endpoint,
+            stream=self._stream,
+            model=self._model.id,
+            model_version=outcome.model_version,
+            status=outcome.status,
+            finish_reason=outcome.finish_reason,
+            input_tokens=usage.input_total,
+            cached_tokens=usage.cached_tokens,
+            output_tokens=usage.output_total,
+            reasoning_tokens=usage.reasoning_tokens,
+            cost_nano=cost,
+            estimate_nano=self._estimate.nano,
+            estimate_tokens=self._estimate.tokens,
+            price_version=PRICE_VERSION,
+            estimated=estimated,
+            ttft_ms=exchange.ttft_ms,
+            duration_ms=exchange.elapsed_ms,
+            modalities={**{f"in_{k}": v for k, v in usage.prompt_modalities.items()}}
+            | {f"out_{k}": v for k, v in usage.output_modalities.items()},
+            upstream_response_id=outcome.upstream_response_id,
+            credential_id=outcome.credential_id,
+            attempts=outcome.attempts,
+            tpm=key.tpm,
+            had_hold=self._had_hold,
+        )
+
+    async def settle(self) -> None:
+        """Write the row; a failure never reaches the client. Runs to its end even when the request is cancelled."""
+        await asyncio.shield(asyncio.ensure_future(self._settle()))
+
+    async def _settle(self) -> None:
+        settlement = self.settlement()
+        _log_usage(settlement)
+        try:
+            await self._ledger.settle(settlement)
+        except StoreUnavailable as error:
+            log("settle_queued", level=40, exc=error, request_id=settlement.rid)
+            try:
+                await self._queue.send(settlement)
+            except StoreUnavailable as lost:
+                # the usage line above is the last record: reconciliation books it
+                log("settle_lost", level=50, exc=lost, request_id=settlement.rid)
+
+
+def _log_usage(settlement: Settlement) -> None:
+    usage_line(
+        {
+            "request_id": settlement.rid,
+            "ts_ms": settlement.ts_ms,
+            "kid": settlement.kid,
+            "acct": settlement.acct,
+            "day": settlement.day,
+            "model_version": settlement.model_version,
+            "state": settlement.state,
+            "status": settlement.status,
+            "finish_reason": settlement.finish_reason,
+            "reasoning_tokens": settlement.reasoning_tokens,
+            "cached_tokens": settlement.cached_tokens,
+            "attempts": settlement.attempts,
+        },
+        metrics={
+            "Requests": 1,
+            "Errors": int(settlement.status >= 400),
+            "InputTokens": settlement.input_tokens,
+            "OutputTokens": settlement.output_tokens,
+            "CostNanoUsd": settlement.cost_nano,
+            "DurationMs": settlement.duration_ms,
+        },
+        dimensions={"Endpoint": settlement.endpoint, "Model": settlement.model},
+    )

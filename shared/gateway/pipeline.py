@@ -1,0 +1,202 @@
+"""The life of a request: authenticate, resolve the model, admit, translate, call, render, settle."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from shared.dialects.contract import Body, Dialect, ReplyContext, RequestContext, Translation
+from shared.errors import GatewayError
+from shared.events import End, Event, ToolCall, Usage
+from shared.gateway import auth
+from shared.gateway.budgets import estimate
+from shared.gateway.context import Exchange, call_id
+from shared.gateway.fan_out import merged
+from shared.gateway.limits import limit_headers
+from shared.gateway.metering import Meter, usd
+from shared.gateway.request_body import read_body
+from shared.gateway.responses import EventStream, json_response
+from shared.gateway.settings import Settings
+from shared.gateway.shaping import Shaper
+from shared.gateway.signature_keeper import SignatureKeeper, SignedText
+from shared.gateway.upstream import Upstream
+from shared.gemini.catalog import ResolvedModel, resolve
+from shared.json_codec import decode_object
+from shared.stores.protocols import KeyRecord, Ledger, LimitState, SettlementQueue, SignatureStore
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What a data-plane function is made of."""
+
+    settings: Settings
+    authenticator: auth.Authenticator
+    ledger: Ledger
+    queue: SettlementQueue
+    signatures: SignatureStore
+    upstream: Upstream
+
+
+@dataclass(slots=True)
+class Call:
+    """One admitted request on its way."""
+
+    exchange: Exchange
+    dialect: Dialect
+    model: ResolvedModel
+    translation: Translation
+    meter: Meter
+    keeper: SignatureKeeper
+    limits: LimitState
+
+    @property
+    def reply(self) -> ReplyContext:
+        return ReplyContext(self.exchange.request_id, self.exchange.created, self.model.requested)
+
+    def headers(self) -> dict[str, str]:
+        headers = dict(limit_headers(self.limits))
+        headers["x-gateway-model"] = self.model.id
+        if self.translation.warnings:
+            headers["x-gateway-warnings"] = ",".join(self.translation.warnings)
+        return headers
+
+
+class Pipeline:
+    """Serves every data-plane endpoint; what differs between them is the dialect."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def serve(self, request: Request, exchange: Exchange, dialect: Dialect, endpoint: str) -> Response:
+        """The whole way of one request. Raises GatewayError for everything that fails before an answer began."""
+        services, settings = self._services, self._services.settings
+        key = await services.authenticator.authenticate(request, exchange.source_ip)
+        auth.check_address(key, exchange.source_ip)
+        auth.check_endpoint(key, endpoint)
+        body = decode_object(await read_body(request, settings.max_body_bytes))
+        model = resolve(dialect.requested_model(body), exchange.today, overrides=settings.model_aliases)
+        auth.check_model(key, model)
+        call = await self._admit(body, key, model, exchange, dialect, endpoint)
+        if call.translation.stream:
+            return await self._stream(call)
+        return await self._buffered(call)
+
+    async def _admit(
+        self, body: Body, key: KeyRecord, model: ResolvedModel, exchange: Exchange, dialect: Dialect, endpoint: str
+    ) -> Call:
+        services, settings = self._services, self._services.settings
+        keeper = SignatureKeeper(services.signatures, key.acct, model, exchange.created)
+        context = RequestContext(
+            model=model,
+            signatures=await keeper.recall(dialect.signature_keys(body)),
+            strict=settings.strict_parameters,
+            safety_off=settings.safety_off,
+            max_output_tokens=key.max_output_tokens,
+        )
+        translation = dialect.to_gemini(body, context)
+        reserve = estimate(
+            translation.request,
+            model,
+            exchange.today,
+            choices=translation.choices,
+            default_output=settings.default_output_reservation,
+        )
+        meter = Meter(
+            services.ledger,
+            services.queue,
+            settings,
+            key,
+            exchange,
+            model,
+            reserve,
+            dialect=dialect.NAME,
+            endpoint=endpoint,
+            stream=translation.stream,
+        )
+        return Call(exchange, dialect, model, translation, meter, keeper, await meter.admit())
+
+    async def _events(self, call: Call) -> AsyncGenerator[tuple[int, Event]]:
+        """(choice, event) as the client should see them."""
+        call.meter.before_upstream()
+        answers = [self._choice(call) for _ in range(call.translation.choices)]
+        async with aclosing(merged(answers)) as events:
+            async for item in events:
+                yield item
+
+    async def _choice(self, call: Call) -> AsyncGenerator[Event]:
+        shaper = Shaper(call.translation, lambda: call_id(call.dialect.TOOL_CALL_PREFIX))
+        signed = SignedText()
+        answer = self._services.upstream.answer(call.translation.request, call.model, call.exchange, call.meter)
+        async with aclosing(answer) as events:
+            async for event in events:
+                for shaped in shaper.feed(event):
+                    if isinstance(shaped, ToolCall):
+                        # before the client can answer it: the next turn must find the signature
+                        await call.keeper.keep_call(shaped)
+                    elif isinstance(shaped, End) and signed.signature and signed.text:
+                        await call.keeper.keep_text(signed.text, signed.signature)
+                    else:
+                        signed.watch(shaped)
+                    yield shaped
+
+    async def _buffered(self, call: Call) -> Response:
+        choices: list[list[Event]] = [[] for _ in range(call.translation.choices)]
+        try:
+            async with asyncio.timeout(call.exchange.remaining_s), aclosing(self._events(call)) as events:
+                async for choice, event in events:
+                    choices[choice].append(event)
+        except TimeoutError:
+            late = GatewayError("upstream_timeout", "The answer took longer than the time left.")
+            await self._close(call, late)
+            raise late from None
+        except BaseException as error:
+            await self._close(call, error)
+            raise
+        body = call.dialect.fold(choices, call.translation, call.reply, _usage(call))
+        headers = call.headers() | {"x-gateway-cost-usd": usd(call.meter.cost())}
+        return json_response(200, body, headers, after=call.meter.settle)
+
+    async def _stream(self, call: Call) -> Response:
+        """The status line waits for the first event, so that an early failure keeps its own status."""
+        renderer = call.dialect.renderer(call.translation, call.reply)
+
+        async def frames() -> AsyncGenerator[bytes]:
+            async with aclosing(self._events(call)) as events:
+                async for choice, event in events:
+                    if frame := renderer.feed(event, choice):
+                        yield frame
+            yield renderer.close(_usage(call))
+
+        def failed(error: GatewayError) -> bytes:
+            call.meter.outcome.error = error
+            return renderer.fail(error)
+
+        stream = EventStream(
+            frames(),
+            headers=call.headers(),
+            heartbeat=renderer.heartbeat(),
+            heartbeat_s=self._services.settings.heartbeat_s,
+            deadline_s=lambda: call.exchange.remaining_s,
+            failed=failed,
+            after=call.meter.settle,
+        )
+        try:
+            await stream.first(self._services.settings.commit_after_s)
+        except BaseException as error:
+            await self._close(call, error)
+            raise
+        return stream
+
+    async def _close(self, call: Call, error: BaseException) -> None:
+        """Settle a request that ends without an answer."""
+        failure = error if isinstance(error, GatewayError) else GatewayError("internal", "Internal error.")
+        call.meter.outcome.error = failure
+        call.meter.outcome.status = call.dialect.render_error(failure, "")[0]
+        await call.meter.settle()
+
+
+def _usage(call: Call) -> Usage:
+    return call.meter.outcome.usage or Usage(estimated=True)

@@ -1,0 +1,110 @@
+"""How answers leave: a JSON object, or a stream of frames that never falls silent and never ends unsettled."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from typing import Any
+
+from starlette.background import BackgroundTask
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from shared.errors import GatewayError
+from shared.gateway.telemetry import log
+from shared.json_codec import encode
+
+Settle = Callable[[], Awaitable[None]]
+
+
+def json_response(
+    status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None, after: Settle | None = None
+) -> Response:
+    """`after` runs once the last byte has left."""
+    task = BackgroundTask(after) if after else None
+    return Response(encode(body), status, dict(headers or {}), media_type="application/json", background=task)
+
+
+class EventStream(Response):
+    """Server-sent events whose status waits for the first frame.
+
+    `failed` renders the terminal frames of an error after the start, `after` settles; it runs however the stream ends.
+    """
+
+    def __init__(
+        self,
+        frames: AsyncGenerator[bytes],
+        *,
+        headers: Mapping[str, str],
+        heartbeat: bytes,
+        heartbeat_s: float,
+        deadline_s: Callable[[], float],
+        failed: Callable[[GatewayError], bytes],
+        after: Settle,
+    ) -> None:
+        super().__init__(None, 200, {**headers, "cache-control": "no-cache"}, media_type="text/event-stream")
+        # a stream has no length; Response computed one from the empty body
+        self.raw_headers = [(name, value) for name, value in self.raw_headers if name != b"content-length"]
+        self._frames = frames
+        self._heartbeat = heartbeat
+        self._heartbeat_s = heartbeat_s
+        self._deadline_s = deadline_s
+        self._failed = failed
+        self._after = after
+        self._first: asyncio.Future[bytes] | None = None
+        self._sent_at = 0.0
+
+    async def first(self, hold_s: float) -> None:
+        """Wait for the first frame, at most `hold_s` seconds; an error until then is raised here."""
+        self._first = asyncio.ensure_future(anext(self._frames))
+        try:
+            await asyncio.wait({self._first}, timeout=min(hold_s, self._deadline_s()))
+        except asyncio.CancelledError:
+            self._first.cancel()
+            raise
+        if self._first.done():
+            self._first.result()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        lock = asyncio.Lock()
+        clock = asyncio.get_running_loop().time
+
+        async def write(data: bytes) -> None:
+            async with lock:
+                self._sent_at = clock()
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+
+        async def beat() -> None:
+            while True:
+                await asyncio.sleep(max(0.0, self._sent_at + self._heartbeat_s - clock()))
+                if clock() - self._sent_at >= self._heartbeat_s:
+                    await write(self._heartbeat)
+
+        self._sent_at = clock()
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            heart = asyncio.ensure_future(beat())
+            try:
+                await self._relay(write)
+            finally:
+                heart.cancel()
+                await asyncio.gather(heart, return_exceptions=True)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            await self._after()
+
+    async def _relay(self, write: Callable[[bytes], Awaitable[None]]) -> None:
+        try:
+            async with asyncio.timeout(self._deadline_s()):
+                if self._first is not None:
+                    await write(await self._first)
+                async for data in self._frames:
+                    await write(data)
+        except GatewayError as error:
+            await write(self._failed(error))
+        except TimeoutError:
+            await write(self._failed(GatewayError("upstream_timeout", "The answer took longer than the time left.")))
+        except asyncio.CancelledError:
+            self._failed(GatewayError("upstream_interrupted", "The server is stopping."))
+            raise
+        except Exception as error:
+            log("stream_failed", level=40, exc=error)
+            await write(self._failed(GatewayError("internal", "Internal error.")))

@@ -1,0 +1,83 @@
+"""Configuration of one deployment, read once from the environment at init."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+GOOGLE = "https://generativelanguage.googleapis.com"
+MAX_BODY_BYTES = 5_500_000  # below Lambda's 6 MB, whose own 413 speaks no dialect
+
+
+class ConfigurationError(Exception):
+    """The environment is unusable; the message names the variable and never its value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Names match the variables in template.yaml, in lower case."""
+
+    stage: str = "local"
+    gemini_base_url: str = GOOGLE
+    max_body_bytes: int = MAX_BODY_BYTES
+    metering_fail_mode: Literal["closed", "open"] = "closed"
+    strict_parameters: bool = False
+    safety_off: bool = False
+    max_hops: int = 4
+    default_output_reservation: int = 8_192
+    commit_after_s: float = 10.0
+    heartbeat_s: float = 15.0
+    request_timeout_s: float = 900.0
+    model_aliases: Mapping[str, str] = field(default_factory=dict)
+    log_level: str = "INFO"
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> "Settings":
+        """Unset and empty variables mean the default."""
+
+        def text(name: str, default: str) -> str:
+            return environ.get(name, "").strip() or default
+
+        def flag(name: str) -> bool:
+            return text(name, "false").lower() in ("1", "true", "yes", "on")
+
+        def number(name: str, default: float) -> float:
+            try:
+                value = float(text(name, str(default)))
+            except ValueError:
+                raise ConfigurationError(f"{name} must be a number") from None
+            if not value >= 0:
+                raise ConfigurationError(f"{name} must not be negative")
+            return value
+
+        fail_mode = text("METERING_FAIL_MODE", "closed")
+        if fail_mode not in ("closed", "open"):
+            raise ConfigurationError("METERING_FAIL_MODE must be closed or open")
+        base_url = text("GEMINI_BASE_URL", GOOGLE).rstrip("/")
+        if not base_url.startswith(("http://", "https://")):
+            raise ConfigurationError("GEMINI_BASE_URL must be an http or https URL")
+        return cls(
+            stage=text("STAGE", "local"),
+            gemini_base_url=base_url,
+            max_body_bytes=int(number("MAX_BODY_BYTES", MAX_BODY_BYTES)),
+            metering_fail_mode="open" if fail_mode == "open" else "closed",
+            strict_parameters=flag("STRICT_PARAMETERS"),
+            safety_off=flag("SAFETY_OFF"),
+            max_hops=int(number("MAX_HOPS", 4)),
+            default_output_reservation=int(number("DEFAULT_OUTPUT_RESERVATION", 8_192)),
+            commit_after_s=number("COMMIT_AFTER_SECONDS", 10),
+            heartbeat_s=number("HEARTBEAT_SECONDS", 15),
+            request_timeout_s=number("REQUEST_TIMEOUT_SECONDS", 900),
+            model_aliases=_aliases(text("MODEL_ALIASES", "{}")),
+            log_level=text("LOG_LEVEL", "INFO").upper(),
+        )
+
+
+def _aliases(text: str) -> Mapping[str, str]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
+        raise ConfigurationError("MODEL_ALIASES must be a JSON object of strings")
+    return value

@@ -1,0 +1,175 @@
+"""What the gateway does to reply events before a dialect renders them: the client's tool names, public ids, stop
+sequences that the upstream does not know, fences around JSON, an echoed prefill. Pure; one `Shaper` per choice."""
+
+import dataclasses
+import re
+from collections.abc import Callable, Sequence
+
+from shared.dialects.contract import Translation
+from shared.events import BlockDelta, BlockEnd, BlockStart, End, Event, ToolCall
+from shared.gemini.tool_names import restore
+
+_OPENING_FENCE = re.compile(r"\s*```(?:json|JSON)?[ \t]*\r?\n?")
+_CLOSING_FENCE = re.compile(r"\r?\n?```\s*$")
+
+
+class TextFilter:
+    """Changes the visible text on its way: `feed` may hold text back, `flush` gives what is left of a block."""
+
+    def feed(self, text: str) -> str:
+        raise NotImplementedError
+
+    def flush(self) -> str:
+        return ""
+
+
+class StopScan(TextFilter):
+    """Cuts the text before the first stop sequence, which may span deltas; `found` names it."""
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._stops = stops
+        self._longest = max(len(stop) for stop in stops)
+        self._held = ""
+        self.found: str | None = None
+
+    def feed(self, text: str) -> str:
+        if self.found is not None:
+            return ""
+        self._held += text
+        hits = [(position, stop) for stop in self._stops if (position := self._held.find(stop)) >= 0]
+        if hits:
+            position, self.found = min(hits)
+            cut, self._held = self._held[:position], ""
+            return cut
+        keep = self._possible_start()
+        out, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
+        return out
+
+    def flush(self) -> str:
+        out, self._held = self._held, ""
+        return out
+
+    def _possible_start(self) -> int:
+        """Length of the longest tail that could begin a stop sequence."""
+        for length in range(min(self._longest - 1, len(self._held)), 0, -1):
+            tail = self._held[-length:]
+            if any(stop.startswith(tail) for stop in self._stops):
+                return length
+        return 0
+
+
+class Unfence(TextFilter):
+    """Removes the code fence that models put around JSON when they were only asked for it."""
+
+    _TAIL = 8
+
+    def __init__(self) -> None:
+        self._held = ""
+        self._opened = False
+
+    def feed(self, text: str) -> str:
+        self._held += text
+        if not self._opened:
+            if len(self._held.lstrip()) < 12 and "\n" not in self._held.lstrip():
+                return ""  # not yet clear whether a fence opens
+            self._held = _OPENING_FENCE.sub("", self._held, count=1) if _fenced(self._held) else self._held
+            self._opened = True
+        out, self._held = self._held[: -self._TAIL], self._held[-self._TAIL :]
+        return out
+
+    def flush(self) -> str:
+        if not self._opened and _fenced(self._held):
+            self._held = _OPENING_FENCE.sub("", self._held, count=1)
+        out, self._held = _CLOSING_FENCE.sub("", self._held), ""
+        return out
+
+
+def _fenced(text: str) -> bool:
+    return text.lstrip().startswith("```")
+
+
+class StripEcho(TextFilter):
+    """Drops the prefill where the answer repeats it instead of going on after it."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._held = ""
+        self._decided = False
+
+    def feed(self, text: str) -> str:
+        if self._decided:
+            return text
+        self._held += text
+        if len(self._held) < len(self._prefix) and self._prefix.startswith(self._held):
+            return ""
+        self._decided = True
+        out, self._held = self._held.removeprefix(self._prefix), ""
+        return out
+
+    def flush(self) -> str:
+        out, self._held = self._held, ""
+        return out
+
+
+class Shaper:
+    """`feed` maps one event to the events a renderer should see. `new_id` makes a public tool call id."""
+
+    def __init__(self, translation: Translation, new_id: Callable[[], str]) -> None:
+        self._translation = translation
+        self._new_id = new_id
+        self._scan = StopScan(translation.stop) if translation.stop else None
+        self._filters: list[TextFilter] = []
+        if translation.echo_prefix:
+            self._filters.append(StripEcho(translation.echo_prefix))
+        if translation.unfence_json:
+            self._filters.append(Unfence())
+        if self._scan:
+            self._filters.append(self._scan)
+        self._text_blocks: set[int] = set()
+        self._calls = 0
+
+    def feed(self, event: Event) -> list[Event]:
+        if self._scan and self._scan.found is not None:
+            return self._after_stop(event)
+        match event:
+            case ToolCall():
+                return self._call(event)
+            case BlockStart(kind="text") if self._filters:
+                self._text_blocks.add(event.index)
+            case BlockDelta() if event.index in self._text_blocks:
+                return _delta(event.index, self._run(event.text))
+            case BlockEnd() if event.index in self._text_blocks:
+                return [*_delta(event.index, self._drain()), event]
+        return [event]
+
+    def _call(self, call: ToolCall) -> list[Event]:
+        self._calls += 1
+        if self._translation.single_call and self._calls > 1:
+            return []  # the first call carries the step's signature
+        name = restore(call.name, self._translation.tool_names, self._translation.declared_tools)
+        return [dataclasses.replace(call, name=name, call_id=call.call_id or self._new_id())]
+
+    def _after_stop(self, event: Event) -> list[Event]:
+        """The answer ended for the client; only the ends still pass."""
+        if isinstance(event, BlockEnd) and event.index in self._text_blocks:
+            self._text_blocks.discard(event.index)
+            return [dataclasses.replace(event, signature=None)]
+        if isinstance(event, End):
+            return [dataclasses.replace(event, finish="stop", stop_sequence=self._scan.found if self._scan else None)]
+        return []
+
+    def _run(self, text: str) -> str:
+        for item in self._filters:
+            text = item.feed(text)
+        return text
+
+    def _drain(self) -> str:
+        """What every filter still holds, passed through those after it."""
+        text = ""
+        for item in self._filters:
+            text = (item.feed(text) if text else "") + item.flush()
+        return text
+
+
+def _delta(index: int, text: str) -> list[Event]:
+    return [BlockDelta(index, text)] if text else []

@@ -1,0 +1,246 @@
+"""One answer of the upstream as events: credentials, retries before the first byte, repairs, long-decode hops.
+
+Everything here may be repeated only while the client has seen nothing; from the first visible event on a failure ends
+the answer.
+"""
+
+import asyncio
+import dataclasses
+import random
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from shared.errors import GatewayError
+from shared.events import End, Event, LooseSignature, Start
+from shared.gateway.context import Exchange
+from shared.gateway.metering import Meter
+from shared.gateway.pool import CredentialPool
+from shared.gateway.settings import Settings
+from shared.gateway.telemetry import log
+from shared.gemini.catalog import ResolvedModel
+from shared.gemini.client import GeminiClient
+from shared.gemini.reader import ReplyReader
+from shared.gemini.signatures import SENTINEL
+from shared.gemini.types import GenerateContentRequest
+from shared.stores.protocols import Credential
+
+MAX_ATTEMPTS = 3
+_BACKOFF_S, _BACKOFF_CAP_S = 0.25, 4.0
+_MIN_TIME_S = 2.0
+_HOP_TIME_S = 60.0
+_TRANSIENT = frozenset({"upstream_overloaded", "upstream_internal", "upstream_unreachable", "upstream_timeout"})
+_SLOT_TROUBLE = frozenset({"upstream_auth", "upstream_quota", "upstream_rate_limited"})
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What one answer has used up; shared by its attempts."""
+
+    model_id: str
+    request: GenerateContentRequest
+    thinking: bool
+    attempts: int = 0
+    shown: bool = False
+    refilled: bool = False  # an empty or faulty answer was already asked for again
+    repaired: set[str] = field(default_factory=set)
+    bad_slots: set[str] = field(default_factory=set)
+
+
+class Upstream:
+    """The upstream for the life of a process."""
+
+    def __init__(self, client: GeminiClient, pool: CredentialPool, settings: Settings) -> None:
+        self._client = client
+        self._pool = pool
+        self._settings = settings
+        self._chance = random.SystemRandom()
+        self._gone: dict[str, str] = {}  # ids that answered 404, and what serves them now
+
+    async def answer(
+        self, request: GenerateContentRequest, model: ResolvedModel, exchange: Exchange, meter: Meter
+    ) -> AsyncGenerator[Event]:
+        """Events of one candidate, `End` last; its usage covers discarded attempts too. Raises GatewayError."""
+        progress = _Progress(self._gone.get(model.id, model.id), request, model.capabilities.thinking != "none")
+        while True:
+            progress.attempts += 1
+            slot = await self._pool.choose(progress.model_id, progress.bad_slots)
+            try:
+                async with aclosing(self._attempt(progress, slot, exchange, meter)) as events:
+                    async for event in events:
+                        yield event
+                return
+            except GatewayError as error:
+                if progress.shown or not await self._recover(error, progress, slot, model, exchange):
+                    raise
+            except _AskAgain:
+                log("empty_answer_retried", request_id=exchange.request_id, model=progress.model_id)
+
+    async def _attempt(
+        self, progress: _Progress, slot: Credential, exchange: Exchange, meter: Meter
+    ) -> AsyncGenerator[Event]:
+        outcome = meter.outcome
+        outcome.attempts += 1
+        outcome.credential_id = slot.id
+        call = outcome.attempts  # its usage stands beside those of other candidates and of discarded attempts
+        reader = ReplyReader()
+        held: list[Event] = []
+        request = progress.request
+        hops = 0
+        while True:
+            async with self._client.stream(
+                progress.model_id, request, slot.key, deadline_s=exchange.remaining_s, thinking=progress.thinking
+            ) as chunks:
+                outcome.service_tier = chunks.service_tier or outcome.service_tier
+                async for chunk in chunks:
+                    outcome.answered = True
+                    exchange.mark_first_byte()
+                    events = reader.feed(chunk)
+                    _note(meter, reader, call)
+                    for event in self._release(events, held, progress):
+                        yield event
+            token = self._next_hop(reader, hops, exchange)
+            if token is None:
+                break
+            hops += 1
+            reader.next_hop()
+            request = {**progress.request, "continuationToken": token}
+        events = self._release(reader.close(), held, progress)
+        _note(meter, reader, call)
+        self._judge(events[-1], progress, meter)
+        for event in events:
+            yield event
+
+    def _release(self, events: list[Event], held: list[Event], progress: _Progress) -> list[Event]:
+        """Hold what shows nothing, so that an empty answer can still be asked for again."""
+        if progress.shown:
+            return events
+        held += events
+        if not events or all(isinstance(event, Start | LooseSignature) for event in held):
+            return []
+        if not all(isinstance(event, Start | LooseSignature | End) for event in held):
+            progress.shown = True
+        out, held[:] = held[:], []
+        return out
+
+    def _judge(self, end: Event, progress: _Progress, meter: Meter) -> None:
+        """An answer without anything to show, or a fault of the model: once more, then an error."""
+        assert isinstance(end, End)
+        meter.outcome.finish_reason = end.reason
+        empty = not progress.shown and end.finish in ("stop", "no_output")
+        faulty = end.finish == "fault" and not progress.shown
+        if (empty or faulty) and not progress.refilled:
+            progress.refilled = True
+            if end.reason == "MISSING_THOUGHT_SIGNATURE":
+                progress.request = with_sentinels(progress.request)
+            raise _AskAgain
+        if end.finish == "account":
+            raise GatewayError("upstream_auth", "The upstream has disabled this project.", reason=end.reason.lower())
+        if faulty:
+            raise GatewayError(
+                "upstream_fault", f"The model's answer was unusable ({end.reason}).", reason=end.reason.lower()
+            )
+
+    def _next_hop(self, reader: ReplyReader, hops: int, exchange: Exchange) -> str | None:
+        """The continuation token, where the long decode may go on."""
+        if hops >= self._settings.max_hops or exchange.remaining_s < _HOP_TIME_S:
+            return None
+        return reader.continuation_token
+
+    async def _recover(
+        self, error: GatewayError, progress: _Progress, slot: Credential, model: ResolvedModel, exchange: Exchange
+    ) -> bool:
+        """Prepare the next attempt; False where the error is final."""
+        if error.kind in _SLOT_TROUBLE:
+            self._pool.rest(slot, progress.model_id, error)
+            progress.bad_slots.add(slot.id)
+            if error.kind == "upstream_auth":
+                await self._pool.refresh()
+            return progress.attempts < MAX_ATTEMPTS and await self._wait_for_slot(error, progress, exchange)
+        if error.kind == "model_not_found":
+            target = model.fallback_on_404
+            if target is None or progress.model_id == target:
+                return False
+            self._gone[model.id] = progress.model_id = target
+            return True
+        if repair(error, progress):
+            return True
+        if error.kind in _TRANSIENT and progress.attempts < MAX_ATTEMPTS:
+            return await self._sleep(self._backoff(progress.attempts), exchange)
+        return False
+
+    async def _wait_for_slot(self, error: GatewayError, progress: _Progress, exchange: Exchange) -> bool:
+        """Another credential at once; else the same again after the wait that the upstream named, if there is time."""
+        try:
+            await self._pool.choose(progress.model_id, progress.bad_slots)
+        except GatewayError:
+            if error.kind != "upstream_rate_limited" or progress.attempts >= MAX_ATTEMPTS:
+                return False
+            progress.bad_slots.clear()
+            return await self._sleep(error.retry_after or self._backoff(progress.attempts), exchange)
+        return True
+
+    def _backoff(self, attempt: int) -> float:
+        return self._chance.uniform(0, min(_BACKOFF_CAP_S, _BACKOFF_S * 2**attempt))
+
+    async def _sleep(self, seconds: float, exchange: Exchange) -> bool:
+        # longer than the status line can be held: the client gets the wait instead, as `retry-after`
+        if seconds > self._settings.commit_after_s or exchange.remaining_s < _MIN_TIME_S + seconds:
+            return False
+        await asyncio.sleep(seconds)
+        return True
+
+
+class _AskAgain(Exception):
+    """The answer held nothing and the client has seen nothing."""
+
+
+def _note(meter: Meter, reader: ReplyReader, call: int) -> None:
+    outcome = meter.outcome
+    outcome.model_version = reader.model_version or outcome.model_version
+    outcome.upstream_response_id = reader.response_id or outcome.upstream_response_id
+    if reader.usage is not None:
+        # the header tells what was served; the body may not, or tell what was asked for
+        tier = outcome.service_tier or reader.usage.service_tier
+        outcome.calls[call] = dataclasses.replace(reader.usage, service_tier=tier)
+
+
+def repair(error: GatewayError, progress: _Progress) -> bool:
+    """Change the request where the upstream's 400 says how; each repair at most once."""
+    reason = error.reason or ""
+    config = progress.request.get("generationConfig", {})
+    thinking = config.get("thinkingConfig", {})
+    if reason in progress.repaired:
+        return False
+    progress.repaired.add(reason)
+    if reason == "missing_signature":
+        progress.request = with_sentinels(progress.request)
+    elif reason == "level_unsupported" and "thinkingLevel" in thinking:
+        level = "LOW" if thinking["thinkingLevel"] == "MINIMAL" else "HIGH"
+        progress.request = {
+            **progress.request,
+            "generationConfig": {**config, "thinkingConfig": {**thinking, "thinkingLevel": level}},
+        }
+    elif reason == "level_and_budget" and "thinkingBudget" in thinking:
+        kept = {name: value for name, value in thinking.items() if name != "thinkingBudget"}
+        progress.request = {**progress.request, "generationConfig": {**config, "thinkingConfig": kept}}  # type: ignore[typeddict-item]
+    elif reason == "logprobs":
+        kept = {name: value for name, value in config.items() if name not in ("logprobs", "responseLogprobs")}
+        progress.request = {**progress.request, "generationConfig": kept}  # type: ignore[typeddict-item]
+    else:
+        return False
+    return True
+
+
+def with_sentinels(request: GenerateContentRequest) -> GenerateContentRequest:
+    """The dummy on the first call of every model turn that has no signature: the last resort after a refusal."""
+    contents = []
+    for content in request.get("contents", []):
+        parts = list(content.get("parts", []))
+        for position, part in enumerate(parts):
+            if "functionCall" in part:
+                if "thoughtSignature" not in part:
+                    parts[position] = {**part, "thoughtSignature": SENTINEL}
+                break
+        contents.append({**content, "parts": parts})
+    return {**request, "contents": contents}  # type: ignore[typeddict-item]

@@ -1,0 +1,34 @@
+"""One gateway process and one scriptable upstream for all contract tests."""
+
+import pytest
+
+from infra.local.emulator import EmulatorServer
+from tests.running import Gateway, running_gateway
+
+
+@pytest.fixture(scope="session")
+def upstream():
+    with EmulatorServer() as emulator:
+        yield emulator
+
+
+@pytest.fixture(scope="session")
+def gateway(upstream, tmp_path_factory):
+    environment = {"GEMINI_API_KEY": "test-upstream-key", "GEMINI_BASE_URL": upstream.base_url}
+    with running_gateway(tmp_path_factory.mktemp("gateway") / "state", environment) as running:
+        yield running
+
+
+@pytest.fixture
+def emulator(upstream):
+    """The upstream with nothing scripted and nothing recorded."""
+    upstream.reset()
+    yield upstream
+    upstream.reset()
+
+
+@pytest.fixture
+def client_key(gateway: Gateway, request: pytest.FixtureRequest) -> tuple[str, str]:
+    """(kid, key) of a key of the test's own, so that its rows are its own."""
+    made = gateway.gwctl("keys", "create", request.node.name[:80])
+    return made["kid"], made["key"]

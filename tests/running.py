@@ -1,0 +1,104 @@
+"""The gateway as its users run it: a process of its own with embedded AWS, in front of an upstream of the test's choice."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Gateway:
+    base_url: str
+    client_key: str
+    admin_key: str
+    state: Path
+    process: subprocess.Popen[str]
+    log: Path
+
+    def gwctl(self, *arguments: str) -> Any:
+        """The operator's command line on this gateway's stores, its `--json` read."""
+        done = subprocess.run(
+            [sys.executable, "-m", "infra.cli", *arguments, "--json"],
+            cwd=ROOT,
+            env=clean_environment() | {"GATEWAY_STATE_DIR": str(self.state)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def rows(self, kid: str) -> list[dict[str, Any]]:
+        day = time.strftime("%Y-%m-%d", time.gmtime())
+        return self.gwctl("usage", "requests", "--key", kid, "--day", day)["data"]
+
+    def row(self, kid: str, number: int = 1, patience_s: float = 5.0) -> list[dict[str, Any]]:
+        """The rows of a key once there are `number` of them: settlement follows the last byte."""
+        end = time.monotonic() + patience_s
+        while True:
+            rows = self.rows(kid)
+            if len(rows) >= number or time.monotonic() > end:
+                assert len(rows) == number, rows
+                return rows
+            time.sleep(0.05)
+
+
+def clean_environment() -> dict[str, str]:
+    kept = ("PATH", "HOME", "LANG", "TMPDIR", "PYENV_ROOT")
+    return {name: os.environ[name] for name in kept if name in os.environ} | {"NO_PROXY": "127.0.0.1,localhost"}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def running_gateway(state: Path, environment: Mapping[str, str]) -> Iterator[Gateway]:
+    """`python -m infra.local`, ready; stopped as Ctrl-C would."""
+    port = free_port()
+    base_url = f"http://127.0.0.1:{port}"
+    state.mkdir(parents=True, exist_ok=True)
+    log = state / "gateway.log"
+    environ = clean_environment() | {"GATEWAY_PORT": str(port), "GATEWAY_STATE_DIR": str(state)} | dict(environment)
+    with log.open("a") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "infra.local"],
+            cwd=ROOT,
+            env=environ,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    try:
+        _await_health(base_url, process, log)
+        made = json.loads((state / "credentials.json").read_text())
+        yield Gateway(base_url, made["client_key"], made["admin_key"], state, process, log)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=10)
+
+
+def _await_health(base_url: str, process: subprocess.Popen[str], log: Path) -> None:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        try:
+            with urllib.request.urlopen(f"{base_url}/health", timeout=2) as answer:
+                assert answer.status == 200
+                return
+        except OSError:
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.1)
+    raise AssertionError(log.read_text())

@@ -1,0 +1,114 @@
+"""The streamed answer: status held for the first frame, heartbeats, one settlement however it ends."""
+
+import asyncio
+
+import pytest
+
+from shared.errors import GatewayError
+from shared.gateway.responses import EventStream
+
+
+class Sent:
+    """What the server was told to send."""
+
+    def __init__(self):
+        self.messages = []
+        self.settled = 0
+
+    async def send(self, message):
+        self.messages.append(message)
+
+    async def settle(self):
+        self.settled += 1
+
+    @property
+    def body(self):
+        return b"".join(message.get("body", b"") for message in self.messages)
+
+
+def stream(frames, sent, *, heartbeat_s=10.0, deadline_s=5.0):
+    return EventStream(
+        frames,
+        headers={"x-a": "1"},
+        heartbeat=b": beat\n\n",
+        heartbeat_s=heartbeat_s,
+        deadline_s=lambda: deadline_s,
+        failed=lambda error: f"error {error.kind}".encode(),
+        after=sent.settle,
+    )
+
+
+async def frames_of(*items, pause=0.0):
+    for item in items:
+        await asyncio.sleep(pause)
+        if isinstance(item, Exception):
+            raise item
+        yield item
+
+
+async def run(response, sent):
+    await response({"type": "http"}, None, sent.send)
+
+
+async def test_frames_leave_one_by_one_and_settlement_comes_last():
+    sent = Sent()
+    response = stream(frames_of(b"a", b"b"), sent)
+    await response.first(1)
+    await run(response, sent)
+    assert [message.get("body") for message in sent.messages] == [None, b"a", b"b", b""]
+    assert (b"content-type", b"text/event-stream; charset=utf-8") in sent.messages[0]["headers"]
+    assert b"content-length" not in dict(sent.messages[0]["headers"])
+    assert sent.settled == 1
+
+
+async def test_an_error_before_the_first_frame_is_raised_while_the_status_is_free():
+    sent = Sent()
+    response = stream(frames_of(GatewayError("upstream_overloaded", "busy")), sent)
+    with pytest.raises(GatewayError):
+        await response.first(1)
+    assert sent.messages == []
+
+
+async def test_an_error_after_the_hold_becomes_a_frame():
+    sent = Sent()
+    response = stream(frames_of(GatewayError("upstream_overloaded", "busy"), pause=0.05), sent)
+    await response.first(0.01)
+    await run(response, sent)
+    assert sent.body == b"error upstream_overloaded"
+    assert sent.settled == 1
+
+
+async def test_silence_is_filled_with_heartbeats_and_only_silence():
+    sent = Sent()
+    response = stream(frames_of(b"a", b"b", pause=0.12), sent, heartbeat_s=0.05)
+    await response.first(0.01)
+    await run(response, sent)
+    assert sent.body.count(b": beat") >= 3
+    busy = Sent()
+    await run(stream(frames_of(*[b"x"] * 10, pause=0.01), busy, heartbeat_s=0.08), busy)
+    assert busy.body == b"x" * 10
+
+
+async def test_the_deadline_ends_the_stream_with_a_timeout():
+    sent = Sent()
+    response = stream(frames_of(b"a", b"b", pause=0.2), sent, deadline_s=0.3)
+    await run(response, sent)
+    assert sent.body == b"aerror upstream_timeout"
+    assert sent.messages[-1]["more_body"] is False
+
+
+async def test_an_unexpected_exception_is_an_internal_error_not_a_cut():
+    sent = Sent()
+    await run(stream(frames_of(b"a", ValueError("bug")), sent), sent)
+    assert sent.body == b"aerror internal"
+    assert sent.settled == 1
+
+
+async def test_a_cancelled_server_still_settles():
+    sent = Sent()
+    task = asyncio.ensure_future(run(stream(frames_of(b"a", b"b", pause=0.2), sent), sent))
+    await asyncio.sleep(0.3)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert sent.settled == 1

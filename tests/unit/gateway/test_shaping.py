@@ -1,0 +1,105 @@
+"""Names, ids, stop sequences, fences and echoes: the same answer whatever the chunking."""
+
+from itertools import count, pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.dialects.contract import Translation
+from shared.events import BlockDelta, BlockEnd, BlockStart, End, Start, ToolCall, Usage
+from shared.gateway.shaping import Shaper
+
+END = End("stop", "STOP", Usage())
+
+
+def shaped(events, **options):
+    ids = count()
+    shaper = Shaper(Translation(request={}, **options), lambda: f"call_{next(ids)}")
+    return [out for event in events for out in shaper.feed(event)]
+
+
+def text_events(pieces):
+    return [
+        Start("r", "m"),
+        BlockStart(0, "text"),
+        *(BlockDelta(0, piece) for piece in pieces if piece),
+        BlockEnd(0, "sig"),
+        END,
+    ]
+
+
+def text_of(events):
+    return "".join(event.text for event in events if isinstance(event, BlockDelta))
+
+
+def cut_at_random(text, positions):
+    marks = sorted({min(position, len(text)) for position in positions} | {0, len(text)})
+    return [text[start:end] for start, end in pairwise(marks)]
+
+
+cuts = st.lists(st.integers(0, 200), max_size=30)
+
+
+@given(cuts)
+def test_the_first_stop_sequence_cuts_the_text_wherever_chunks_break(positions):
+    text = "one two STOP three END four"
+    out = shaped(text_events(cut_at_random(text, positions)), stop=("END", "STOP", "never"))
+    assert text_of(out) == "one two "
+    assert (out[-1].finish, out[-1].stop_sequence) == ("stop", "STOP")
+
+
+@given(cuts)
+def test_a_partial_match_at_the_end_is_text(positions):
+    out = shaped(text_events(cut_at_random("wait for ST", positions)), stop=("STOP",))
+    assert text_of(out) == "wait for ST"
+    assert out[-1].stop_sequence is None
+
+
+def test_nothing_is_called_after_a_stop():
+    out = shaped([*text_events(["a STOP b"])[:-1], ToolCall(1, "f", {}), END], stop=("STOP",))
+    assert not any(isinstance(event, ToolCall) for event in out)
+    assert any(isinstance(event, BlockEnd) for event in out)
+
+
+@pytest.mark.parametrize(
+    ("text", "bare"),
+    [
+        ('```json\n{"a": 1}\n```', '{"a": 1}'),
+        ('\n```\n{"a": 1}\n```\n', '{"a": 1}'),
+        ('{"a": "``` not a fence"}', '{"a": "``` not a fence"}'),
+        ("{}", "{}"),
+        ("```json\n{}```", "{}"),
+        ("", ""),
+    ],
+)
+@given(positions=cuts)
+def test_fences_around_json_go(text, bare, positions):
+    assert text_of(shaped(text_events(cut_at_random(text, positions)), unfence_json=True)) == bare
+
+
+@pytest.mark.parametrize(
+    ("answer", "rest"), [("Once upon a time", " a time"), (" a time", " a time"), ("Once", "Once"), ("Once upon", "")]
+)
+@given(positions=cuts)
+def test_an_echoed_prefill_is_not_repeated(answer, rest, positions):
+    assert text_of(shaped(text_events(cut_at_random(answer, positions)), echo_prefix="Once upon")) == rest
+
+
+def test_reasoning_is_never_filtered():
+    events = [BlockStart(0, "reasoning"), BlockDelta(0, "think STOP"), BlockEnd(0), *text_events(["x"])[1:]]
+    assert text_of(shaped(events, stop=("STOP",))).startswith("think STOP")
+
+
+def test_calls_get_the_clients_name_and_an_id():
+    out = shaped(
+        [ToolCall(0, "_1st", {}), ToolCall(1, "default_api.look", {}), END],
+        tool_names={"_1st": "1st"},
+        declared_tools=frozenset({"_1st", "look"}),
+    )
+    assert [(call.name, call.call_id) for call in out[:2]] == [("1st", "call_0"), ("look", "call_1")]
+
+
+def test_without_parallel_calls_only_the_first_signed_one_stays():
+    out = shaped([ToolCall(0, "f", {}, None, "sig"), ToolCall(1, "g", {}), END], single_call=True)
+    assert [event.name for event in out if isinstance(event, ToolCall)] == ["f"]

@@ -1,0 +1,246 @@
+"""One upstream answer: what is asked again, what is repaired, what is final, and what every attempt costs."""
+
+import random
+from contextlib import asynccontextmanager
+from datetime import date
+
+import pytest
+
+from shared.errors import GatewayError
+from shared.events import BlockDelta, End
+from shared.gateway.metering import Outcome
+from shared.gateway.pool import CredentialPool
+from shared.gateway.settings import Settings
+from shared.gateway.upstream import Upstream
+from shared.gemini.catalog import resolve
+from shared.stores.protocols import Credential
+
+USAGE = {"promptTokenCount": 10, "candidatesTokenCount": 5, "totalTokenCount": 15}
+
+
+def chunk(*parts, finish=None, usage=True, **more):
+    candidate = {"content": {"role": "model", "parts": list(parts)}, "index": 0, **more}
+    if finish:
+        candidate["finishReason"] = finish
+    body = {"candidates": [candidate], "modelVersion": "gemini-3.6-flash", "responseId": "r"}
+    return body | ({"usageMetadata": USAGE} if usage else {})
+
+
+OK = [chunk({"text": "fine"}), chunk({"text": ""}, finish="STOP")]
+EMPTY = [chunk(finish="STOP")]
+BROKEN_CALL = [chunk(finish="MALFORMED_FUNCTION_CALL")]
+
+
+class Client:
+    """Plays scripted answers: a list of chunks, or an error; remembers what was asked with which key."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.asked = []
+
+    @asynccontextmanager
+    async def stream(self, model, body, credential, *, deadline_s, **more):
+        self.asked.append((model, body, credential))
+        answer = self.answers.pop(0)
+        if isinstance(answer, GatewayError):
+            raise answer
+
+        yield Chunks(answer)
+
+
+class Chunks:
+    service_tier = "standard"
+
+    def __init__(self, items):
+        self.items = iter(items)
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        item = next(self.items, None)
+        if item is None:
+            raise StopAsyncIteration
+        if isinstance(item, GatewayError):
+            raise item
+        return item
+
+
+class Secrets:
+    def __init__(self, *ids):
+        self.slots = [Credential(id=name, key=f"upstream-{name}") for name in ids]
+        self.refreshed = 0
+
+    async def pool(self, *, refresh=False):
+        self.refreshed += refresh
+        return self.slots
+
+
+class Exchange:
+    request_id = "r1"
+    remaining_s = 500.0
+
+    def mark_first_byte(self):
+        pass
+
+
+class Meter:
+    def __init__(self):
+        self.outcome = Outcome()
+
+
+async def ask(client, *, slots=("a",), model="gemini-3.6-flash", request=None, settings=None, secrets=None):
+    settings = settings or Settings(commit_after_s=0.05)
+    pool = CredentialPool(secrets or Secrets(*slots), chance=random.Random(1))
+    meter = Meter()
+    upstream = Upstream(client, pool, settings)
+    request = request or {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
+    events = []
+    error = None
+    try:
+        resolved = resolve(model, date(2026, 11, 21))
+        async for event in upstream.answer(request, resolved, Exchange(), meter):
+            events.append(event)
+    except GatewayError as caught:
+        error = caught
+    return events, error, meter.outcome
+
+
+def text(events):
+    return "".join(event.text for event in events if isinstance(event, BlockDelta))
+
+
+@pytest.mark.parametrize("answer", [EMPTY, BROKEN_CALL])
+async def test_an_empty_or_faulty_answer_is_asked_for_once_more_and_both_are_paid(answer):
+    events, error, outcome = await ask(Client(answer, OK))
+    assert (text(events), error) == ("fine", None)
+    assert outcome.usage.prompt_tokens == 20
+    assert sum(isinstance(event, End) for event in events) == 1
+
+
+async def test_twice_empty_is_an_empty_answer_and_twice_faulty_an_error():
+    events, error, _ = await ask(Client(EMPTY, EMPTY))
+    assert error is None
+    assert isinstance(events[-1], End)
+    events, error, outcome = await ask(Client(BROKEN_CALL, BROKEN_CALL))
+    assert (error.kind, error.reason) == ("upstream_fault", "malformed_function_call")
+    assert events == []
+    assert outcome.usage.prompt_tokens == 20
+
+
+async def test_a_fault_after_visible_text_ends_the_answer():
+    events, error, _ = await ask(Client([chunk({"text": "so far"}), *BROKEN_CALL]))
+    assert (text(events), error) == ("so far", None)
+    assert events[-1].finish == "fault"
+
+
+@pytest.mark.parametrize(
+    "kind", ["upstream_overloaded", "upstream_internal", "upstream_unreachable", "upstream_timeout"]
+)
+async def test_passing_trouble_is_retried_before_the_first_byte_at_most_three_times(kind, monkeypatch):
+    monkeypatch.setattr("shared.gateway.upstream._BACKOFF_S", 0.001)
+    events, error, outcome = await ask(Client(*[GatewayError(kind, "x")] * 2, OK))
+    assert (text(events), error, outcome.attempts) == ("fine", None, 3)
+    _, error, outcome = await ask(Client(*[GatewayError(kind, "x")] * 9))
+    assert (error.kind, outcome.attempts) == (kind, 3)
+
+
+async def test_nothing_is_retried_after_the_first_visible_byte():
+    client = Client([chunk({"text": "half"}), GatewayError("upstream_interrupted", "x")], OK)
+    events, error, _ = await ask(client)
+    assert (text(events), error.kind, len(client.asked)) == ("half", "upstream_interrupted", 1)
+
+
+async def test_a_refused_credential_rests_and_the_next_one_serves():
+    secrets = Secrets("a", "b")
+    client = Client(GatewayError("upstream_auth", "bad key"), OK)
+    events, error, outcome = await ask(client, secrets=secrets)
+    assert (text(events), error, secrets.refreshed) == ("fine", None, 1)
+    assert {credential for _, _, credential in client.asked} == {"upstream-a", "upstream-b"}
+    _, error, _ = await ask(Client(GatewayError("upstream_auth", "bad key")))
+    assert error.kind == "upstream_auth"
+
+
+async def test_a_minute_quota_is_waited_out_only_if_the_wait_is_short():
+    short = GatewayError("upstream_rate_limited", "x", retry_after=0.01)
+    events, error, _ = await ask(Client(short, OK))
+    assert (text(events), error) == ("fine", None)
+    long = GatewayError("upstream_rate_limited", "x", retry_after=47)
+    client = Client(long, OK)
+    _, error, _ = await ask(client)
+    assert (error.kind, error.retry_after, len(client.asked)) == ("upstream_rate_limited", 47, 1)
+
+
+async def test_a_day_quota_is_never_retried_on_the_same_credential():
+    client = Client(GatewayError("upstream_quota", "x"), OK)
+    _, error, _ = await ask(client)
+    assert (error.kind, len(client.asked)) == ("upstream_quota", 1)
+
+
+async def test_a_model_at_risk_falls_back_when_google_has_closed_it_and_stays_there():
+    client = Client(GatewayError("model_not_found", "gone"), OK, OK)
+    pool = CredentialPool(Secrets("a"))
+    upstream = Upstream(client, pool, Settings())
+    resolved = resolve("gemini-2.5-pro", date(2026, 11, 21))
+    for _ in range(2):
+        async for _ in upstream.answer({"contents": []}, resolved, Exchange(), Meter()):
+            pass
+    assert [model for model, _, _ in client.asked] == ["gemini-2.5-pro", "gemini-3.8-flash", "gemini-3.8-flash"]
+
+
+async def test_an_unknown_model_upstream_is_final():
+    _, error, _ = await ask(Client(GatewayError("model_not_found", "x")))
+    assert error.kind == "model_not_found"
+
+
+@pytest.mark.parametrize(
+    ("reason", "request_body", "wanted"),
+    [
+        (
+            "missing_signature",
+            {"contents": [{"role": "model", "parts": [{"functionCall": {"name": "f", "args": {}}}]}]},
+            lambda body: body["contents"][0]["parts"][0].get("thoughtSignature") == "skip_thought_signature_validator",
+        ),
+        (
+            "level_unsupported",
+            {"contents": [], "generationConfig": {"thinkingConfig": {"thinkingLevel": "MINIMAL"}}},
+            lambda body: body["generationConfig"]["thinkingConfig"]["thinkingLevel"] == "LOW",
+        ),
+        (
+            "level_and_budget",
+            {"contents": [], "generationConfig": {"thinkingConfig": {"thinkingLevel": "LOW", "thinkingBudget": 5}}},
+            lambda body: body["generationConfig"]["thinkingConfig"] == {"thinkingLevel": "LOW"},
+        ),
+        (
+            "logprobs",
+            {"contents": [], "generationConfig": {"responseLogprobs": True, "logprobs": 3, "seed": 1}},
+            lambda body: body["generationConfig"] == {"seed": 1},
+        ),
+    ],
+)
+async def test_a_refusal_that_says_how_is_repaired_once(reason, request_body, wanted):
+    refusal = GatewayError("invalid_request", "x", reason=reason)
+    client = Client(refusal, OK)
+    events, error, _ = await ask(client, request=request_body)
+    assert (text(events), error) == ("fine", None)
+    assert wanted(client.asked[1][1])
+    assert not wanted(client.asked[0][1])
+    _, error, _ = await ask(Client(refusal, refusal, OK), request=request_body)
+    assert error is refusal
+
+
+async def test_hops_of_a_long_decode_are_one_answer():
+    one = chunk({"text": "one "}, finish="CONTINUATION", continuationToken="dDE=")
+    two = chunk({"text": "two"}, finish="STOP")
+    client = Client([one], [two])
+    events, error, outcome = await ask(client, model="gemini-4-argon")
+    assert (text(events), error) == ("one two", None)
+    assert client.asked[1][1]["continuationToken"] == "dDE="
+    assert {**client.asked[1][1], "continuationToken": None} == {**client.asked[0][1], "continuationToken": None}
+    assert (outcome.usage.prompt_tokens, sum(isinstance(event, End) for event in events)) == (20, 1)
+
+
+async def test_hops_end_at_the_limit_with_what_there_is():
+    hops = [[chunk({"text": f"{n} "}, finish="CONTINUATION", continuationToken=f"dD{n}=")] for n in range(9)]
+    events, error, _ = await ask(Client(*hops), model="gemini-4-argon", settings=Settings(max_hops=2))
+    assert (text(events), error, events[-1].finish) == ("0 1 2 ", None, "continuation")

@@ -1,0 +1,35 @@
+"""What a hot handler imports is the user's wait."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ENVIRONMENT = {
+    "USAGE_TABLE": "t",
+    "KEY_PARAMETER_PREFIX": "/gw/test/keys/",
+    "PEPPER_SECRET_ID": "gw/test/pepper",
+    "SETTLE_QUEUE_URL": "https://queue.example/q",
+}
+
+
+@pytest.mark.parametrize("module", ["handlers.chat_completions", "handlers.gateway"])
+def test_a_streaming_handler_leaves_the_heavy_libraries_out(module):
+    code = f"import {module}, sys, json; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=True
+    )
+    loaded = set(json.loads(done.stdout))
+    assert "starlette" in loaded
+    assert loaded.isdisjoint({"fastapi", "pydantic", "boto3", "botocore", "genai_prices", "typer", "uvicorn", "yaml"})
+
+
+def test_a_function_without_its_configuration_says_what_is_missing():
+    done = subprocess.run(
+        [sys.executable, "-c", "import handlers.chat_completions"], cwd=ROOT, env={}, capture_output=True, text=True
+    )
+    assert done.returncode != 0
+    assert "USAGE_TABLE, KEY_PARAMETER_PREFIX" in done.stderr.splitlines()[-1]

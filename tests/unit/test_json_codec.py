@@ -1,0 +1,90 @@
+"""The JSON guard: everything `json.loads` would let pass and must not, and what must pass unharmed."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.errors import GatewayError
+from shared.json_codec import MAX_DEPTH, MAX_NODES, decode_object, encode
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53) + 1, 2**53 - 1)
+    | st.floats(-1e6, 1e6).map(lambda number: int(number) if number.is_integer() else number)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), json_values))
+def test_what_is_encoded_decodes_to_the_same(value):
+    assert decode_object(encode(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("raw", "word"),
+    [
+        (b"", "empty"),
+        (b"  \n", "empty"),
+        (b"[1]", "object"),
+        (b'"x"', "object"),
+        (b'{"a":1', "line 1 column"),
+        (b'{"a":1} {"b":2}', "line 1 column"),
+        (b'{"a":1,}', "line 1 column"),
+        (b'{/* c */"a":1}', "line 1 column"),
+        (b'{"a":"\n"}', "line 1 column"),
+        (b"\xef\xbb\xbf{}", "byte order mark"),
+        ('{"a":1}'.encode("utf-16"), "UTF-8"),
+        (b'{"a":"\xff"}', "UTF-8"),
+        (b'{"a":"\\ud800"}', "surrogate"),
+        (b'{"\\udfff":1}', "surrogate"),
+        (b'{"a":NaN}', "NaN"),
+        (b'{"a":-Infinity}', "Infinity"),
+        (b'{"a":1e999}', "too large"),
+        (b'{"a":18446744073709551616}', "64 bits"),
+        (b'{"a":' + b"9" * 5000 + b"}", "64 bits"),
+        (b'{"a":1,"a":2}', "twice"),
+        (b'{"x":[{"a":1,"a":1}]}', "twice"),
+        (b'{"a":' + b"[" * MAX_DEPTH + b"]" * MAX_DEPTH + b"}", "deeper"),
+        (b'{"a":[' + b"[]," * MAX_NODES + b"1]}", "more than"),
+    ],
+)
+def test_refused(raw, word):
+    with pytest.raises(GatewayError, match=word) as caught:
+        decode_object(raw)
+    assert caught.value.kind == "invalid_json"
+
+
+@pytest.mark.parametrize(
+    ("raw", "value"),
+    [
+        (b'{"a":1.0}', {"a": 1}),
+        (b'{"a":-0}', {"a": 0}),
+        (b'{"a":"\\ud83d\\ude00"}', {"a": "\U0001f600"}),
+        (b'{"a":"[[[{{{,,,\\"]]]"}', {"a": '[[[{{{,,,"]]]'}),
+        (b'{"a":"\\u0000"}', {"a": "\0"}),
+        (b'\n {"a":[1, 2]} \n', {"a": [1, 2]}),
+    ],
+)
+def test_accepted(raw, value):
+    assert decode_object(raw) == value
+
+
+def test_brackets_inside_strings_do_not_count():
+    text = "[" * (MAX_DEPTH * 4) + "," * (MAX_NODES + 10)
+    assert decode_object(encode({"a": text})) == {"a": text}
+
+
+def test_frames_hold_no_character_that_clients_take_for_a_line_end():
+    raw = encode({"a": "x\u2028y\u2029z\x85é"})
+    assert not {"\u2028", "\u2029", "\x85", "\n"} & set(raw.decode())
+    assert "é" in raw.decode()
+    assert json.loads(raw) == {"a": "x\u2028y\u2029z\x85é"}
+
+
+def test_a_lone_surrogate_from_the_upstream_is_written_as_its_escape():
+    assert encode({"a": "\ud800"}) == b'{"a":"\\ud800"}'
