@@ -3,6 +3,7 @@
 Every header form is valid on every route and leads to the same decision; two different keys are a refusal.
 """
 
+import dataclasses
 import fnmatch
 import ipaddress
 import time
@@ -13,7 +14,7 @@ from starlette.requests import Request
 
 from shared.errors import GatewayError
 from shared.gateway.keyring import KeyDirectory, parse_key
-from shared.gemini.catalog import ResolvedModel
+from shared.gemini.catalog import ResolvedModel, not_found
 from shared.stores.protocols import KeyRecord, StoreUnavailable
 
 MAX_KEY_LENGTH = 256
@@ -134,11 +135,11 @@ def model_allowed(record: KeyRecord, names: Iterable[str]) -> bool:
     return all(any(fnmatch.fnmatchcase(name, pattern) for pattern in record.models) for name in names)
 
 
-def check_model(record: KeyRecord, model: ResolvedModel) -> None:
-    """Every name the request may reach must be in scope; a name outside is answered like an unknown one."""
+def scoped(record: KeyRecord, model: ResolvedModel) -> ResolvedModel:
+    """The model with nothing behind it that the key may not reach. Every name the request needs must be in scope; one
+    outside is answered like an unknown one."""
     if not model_allowed(record, model.candidates):
-        raise GatewayError(
-            "model_not_found",
-            f"The model `{model.requested}` does not exist or you do not have access to it.",
-            param="model",
-        )
+        raise not_found(model.requested)
+    if model.fallback_on_404 and not model_allowed(record, [model.fallback_on_404]):
+        return dataclasses.replace(model, fallback_on_404=None)
+    return model

@@ -5,7 +5,7 @@ from datetime import date
 from typing import Any
 
 from shared.gemini.catalog import ResolvedModel
-from shared.gemini.pricing import Price, estimate_nano, price_of
+from shared.gemini.pricing import reservation_nano
 from shared.gemini.types import GenerateContentRequest
 
 # upper bounds of input tokens: text at two bytes a token; media by what the upstream's tokenizers charge at most
@@ -25,18 +25,13 @@ class Estimate:
 def estimate(
     request: GenerateContentRequest, model: ResolvedModel, today: date, *, choices: int, default_output: int
 ) -> Estimate:
-    """Reserve at the dearer of the requested and the effective model, every candidate at its full length."""
+    """Reserve at the dearest model that may answer, every candidate at its full length."""
     config = request.get("generationConfig", {})
     output = config.get("maxOutputTokens") or default_output
     output = min(output, model.capabilities.output_limit or output)
     input_tokens = input_bound(request)
-    prices = [price_of(name, today, model.effective)[0] for name in {model.id, model.effective}]
-    nano = max(_reservation(price, input_tokens, output, choices) for price in prices)
+    nano = reservation_nano(model, today, input_tokens, output, service_tier=request.get("serviceTier", "")) * choices
     return Estimate(tokens=(input_tokens + output) * choices, nano=nano, input_tokens=input_tokens)
-
-
-def _reservation(price: Price, input_tokens: int, output_tokens: int, choices: int) -> int:
-    return estimate_nano(price, input_tokens, output_tokens) * choices
 
 
 def input_bound(request: GenerateContentRequest) -> int:

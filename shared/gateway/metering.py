@@ -151,7 +151,9 @@ class Meter:
         price, guessed = price_of(outcome.model_version or self._model.effective, today, self._model.effective)
         if known is not None:
             state: RowState = "partial" if outcome.error else "estimated" if known.estimated else "done"
-            return known, cost_nano(known, price), state, guessed or known.estimated
+            # call by call: long prompts and searches are priced per upstream call, not per request
+            cost = sum(cost_nano(usage, price) for usage in outcome.calls.values())
+            return known, cost, state, guessed or known.estimated
         if outcome.answered:  # it spoke, but never told a count
             usage = Usage(prompt_tokens=self._estimate.input_tokens, estimated=True)
             return usage, cost_nano(usage, price), "estimated", True

@@ -78,7 +78,7 @@ class Pipeline:
         auth.check_endpoint(key, endpoint)
         body = decode_object(await read_body(request, settings.max_body_bytes))
         model = resolve(dialect.requested_model(body), exchange.today, overrides=settings.model_aliases)
-        auth.check_model(key, model)
+        model = auth.scoped(key, model)
         call = await self._admit(body, key, model, exchange, dialect, endpoint)
         if call.translation.stream:
             return await self._stream(call)

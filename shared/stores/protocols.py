@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from shared.gemini.signatures import FoundSignature as StoredSignature
+from shared.gemini.signatures import FoundSignature
+
+StoredSignature = FoundSignature
 
 KeyStatus = Literal["active", "disabled", "revoked"]
 Period = Literal["none", "day", "month"]
@@ -59,11 +61,6 @@ class KeyRecord:
     allow_query_key: bool = True
     replaced_by: str | None = None
     version: int = 1
-
-
-def period_of(kind: Period, day: str) -> str:
-    """The budget period that a day (`yyyymmdd`) belongs to: "all", the day, or its month `yyyymm`."""
-    return {"none": "all", "day": day, "month": day[:6]}[kind]
 
 
 @dataclass(frozen=True, slots=True)

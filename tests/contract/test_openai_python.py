@@ -239,29 +239,29 @@ def test_errors_have_openais_classes_codes_and_params(gateway, client, client_ke
     [
         ({"error": {"status": 503}}, openai.InternalServerError, 503),
         ({"error": {"status": 500}}, openai.InternalServerError, 500),
-        ({"error": {"status": 429, "quota": "per_day"}}, openai.RateLimitError, 429),
+        ({"error": {"status": 429, "kind": "per-day"}}, openai.RateLimitError, 429),
     ],
 )
 def test_upstream_failures_keep_their_status_and_cost_nothing(
     client, gateway, client_key, emulator, step, error, status
 ):
     emulator.script({**step, "times": 3})
-    with pytest.raises(error) as caught:
-        client.chat.completions.create(**say("x"))
+    with pytest.raises(error) as caught:  # a model of its own: a spent quota makes the credential rest for it
+        client.chat.completions.create(**say("x", "gemini-3.1-pro-preview"))
     assert caught.value.status_code == status
     (row,) = gateway.row(client_key[0])
     assert (row["status"], row["cost_nano_usd"]) == (status, 0)
 
 
 def test_a_short_quota_wait_is_waited_out(client, emulator):
-    emulator.script({"error": {"status": 429, "quota": "per_minute", "retry_delay": 1}})
-    assert client.chat.completions.create(**say("patience")).choices[0].message.content
+    emulator.script({"error": {"status": 429, "kind": "per-minute", "retry": 1}})
+    assert client.chat.completions.create(**say("patience", "gemini-3.8-flash")).choices[0].message.content
     assert len(emulator.requests) == 2
 
 
 def test_an_upstream_that_breaks_in_the_middle_is_an_error_never_an_answer(client, gateway, client_key, emulator):
     for step in ({"cut_after": 2}, {"reset_after": 2}, {"error_after": {"chunks": 2, "form": "bare", "status": 503}}):
-        emulator.script({"text": "a b c d e f g h", "chunks": 8, **step})
+        emulator.script({"text": "a b c d e f g h", "chunks": 8, "pace_ms": 20, **step})
         seen = ""
         with pytest.raises(openai.APIError):
             for chunk in client.chat.completions.create(**say("x"), stream=True):

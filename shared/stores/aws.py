@@ -1,0 +1,215 @@
+"""The one door to AWS: a lazily imported boto3 session, its low-level clients, and one kind of failure.
+
+boto3 costs hundreds of milliseconds to import and blocks; it is therefore imported inside the functions that make a
+client and called on threads of our own.
+"""
+
+import asyncio
+import random
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from shared.stores.protocols import StoreUnavailable
+
+_THREADS = 32
+_BASE_DELAY_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class _Patience:
+    """Seconds to connect and to read, and tries that botocore makes by itself."""
+
+    connect: float
+    read: float
+    tries: int
+
+
+# DynamoDB is retried by the ledger, which knows what is idempotent; a key lookup has half a second for one try.
+_PATIENCE = {
+    "dynamodb": _Patience(1.0, 2.0, 1),
+    "ssm": _Patience(0.5, 0.5, 1),
+    "secretsmanager": _Patience(1.0, 2.0, 3),
+    "sqs": _Patience(1.0, 2.0, 3),
+}
+_PATIENT = _Patience(2.0, 10.0, 3)  # an operator's listing or write
+
+_TRANSIENT = frozenset(
+    {
+        "ConnectionFailure",
+        "InternalFailure",
+        "InternalServerError",
+        "ProvisionedThroughputExceeded",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ServiceUnavailable",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingError",
+        "ThrottlingException",
+        "TransactionConflict",
+        "TransactionConflictException",
+        "TransactionInProgressException",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CancellationReason:
+    """Why one item of a transaction failed; code "None" where it did not. `item` is the image in DynamoDB's form."""
+
+    code: str
+    item: Mapping[str, Any] | None = None
+
+
+class AwsFailure(Exception):
+    """A call that AWS refused or that never arrived. `code` is AWS's own, or ConnectionFailure."""
+
+    def __init__(
+        self,
+        call: str,
+        code: str,
+        *,
+        status: int = 0,
+        item: Mapping[str, Any] | None = None,
+        reasons: tuple[CancellationReason, ...] = (),
+    ) -> None:
+        super().__init__(f"{call}: {code}")
+        self.code = code
+        self.status = status
+        self.item = item
+        self.reasons = reasons
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same call may succeed a moment later."""
+        if self.reasons:
+            codes = {reason.code for reason in self.reasons if reason.code != "None"}
+            return bool(codes) and codes <= _TRANSIENT
+        return self.code in _TRANSIENT or self.status >= 500
+
+    def unavailable(self) -> StoreUnavailable:
+        return StoreUnavailable(str(self))
+
+
+class Aws:
+    """Clients of one account and region.
+
+    `environ` None: boto3's own search (the function's role, the operator's profile). A mapping: exactly its
+    AWS_ENDPOINT_URL, AWS_REGION or AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN.
+    """
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        self._environ = environ
+        self._lock = threading.Lock()
+        self._session: Any = None
+        self._clients: dict[tuple[str, bool], Any] = {}
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="aws")
+
+    def client(self, service: str, *, patient: bool = False) -> Any:
+        """The client of a service, made on first use. Blocks; safe from any thread."""
+        with self._lock:
+            made = self._clients.get((service, patient))
+            if made is None:
+                made = self._clients[service, patient] = self._make(
+                    service, _PATIENT if patient else _PATIENCE[service]
+                )
+            return made
+
+    def _make(self, service: str, patience: _Patience) -> Any:
+        import boto3
+        import botocore.session
+        from botocore.config import Config
+
+        config = Config(
+            connect_timeout=patience.connect,
+            read_timeout=patience.read,
+            retries={"mode": "standard", "total_max_attempts": patience.tries},
+            max_pool_connections=_THREADS,
+        )
+        named = self._named()
+        if self._session is None:
+            # a given environment is the whole truth: no profile of the operator's may add to it
+            settings = {} if self._environ is None else {"profile": (None, None, None, None)}
+            core = botocore.session.Session(session_vars=settings)
+            chosen = {name: value for name, value in named.items() if name != "endpoint_url"}
+            self._session = boto3.Session(botocore_session=core, **chosen)
+        return self._session.client(service, config=config, endpoint_url=named.get("endpoint_url"))
+
+    def _named(self) -> dict[str, str]:
+        if self._environ is None:
+            return {}
+        find = self._environ.get
+        named = {
+            "endpoint_url": find("AWS_ENDPOINT_URL"),
+            "region_name": find("AWS_REGION") or find("AWS_DEFAULT_REGION"),
+            "aws_access_key_id": find("AWS_ACCESS_KEY_ID"),
+            "aws_secret_access_key": find("AWS_SECRET_ACCESS_KEY"),
+            "aws_session_token": find("AWS_SESSION_TOKEN"),
+        }
+        return {name: value for name, value in named.items() if value}
+
+    async def warm(self, *services: str) -> None:
+        """Pay for the import and the clients now, outside the event loop's thread."""
+        loop = asyncio.get_running_loop()
+        for service in services:
+            await loop.run_in_executor(self._threads, self.client, service)
+
+    async def call(self, service: str, operation: str, *, patient: bool = False, **request: Any) -> Mapping[str, Any]:
+        """One API call, `operation` as boto3 spells it. Raises AwsFailure."""
+        work = partial(self._call, service, operation, patient, request)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    def _call(self, service: str, operation: str, patient: bool, request: dict[str, Any]) -> Mapping[str, Any]:
+        client = self.client(service, patient=patient)
+        from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, ParamValidationError
+        from botocore.exceptions import ConnectionError as NotConnected
+
+        call = f"{service}.{operation}"
+        try:
+            answer: Mapping[str, Any] = getattr(client, operation)(**request)
+        except ClientError as error:
+            raise _refusal(call, error.response) from error
+        except ParamValidationError:  # a bug of the caller's, not a failure of AWS
+            raise
+        except (HTTPClientError, NotConnected) as error:  # refused, timed out, closed before an answer
+            raise AwsFailure(call, "ConnectionFailure") from error
+        except BotoCoreError as error:  # no credentials, no region: configuration
+            raise AwsFailure(call, type(error).__name__) from error
+        return answer
+
+    def close(self) -> None:
+        """Waits for calls under way."""
+        self._threads.shutdown(wait=True)
+        for client in self._clients.values():
+            client.close()
+        self._clients.clear()
+
+
+def _refusal(call: str, response: Mapping[str, Any]) -> AwsFailure:
+    reasons = tuple(
+        CancellationReason(reason.get("Code", "None"), reason.get("Item"))
+        for reason in response.get("CancellationReasons", ())
+    )
+    return AwsFailure(
+        call,
+        response.get("Error", {}).get("Code", "Unknown"),
+        status=response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0),
+        item=response.get("Item"),
+        reasons=reasons,
+    )
+
+
+async def retrying[T](attempt: Callable[[], Awaitable[T]], tries: int) -> T:
+    """`attempt` until it succeeds, fails for good, or `tries` are used up: full jitter on 20 ms doubled each time."""
+    for number in range(tries - 1):
+        try:
+            return await attempt()
+        except AwsFailure as failure:
+            if not failure.transient:
+                raise
+        await asyncio.sleep(random.random() * _BASE_DELAY_S * 2**number)  # noqa: S311 - spreads load, guards nothing
+    return await attempt()

@@ -1,0 +1,108 @@
+"""Thought signatures in the usage table, behind a cache of this environment."""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from cachetools import TTLCache
+
+from shared.stores.attributes import decode_item, encode_item
+from shared.stores.aws import Aws, AwsFailure, retrying
+from shared.stores.protocols import StoredSignature
+
+_log = logging.getLogger(__name__)
+
+_BATCH = 100  # the most keys of one BatchGetItem
+_TRIES = 3
+_FRONT_BYTES = 16_000_000
+_FRONT_S = 3_600.0
+_MAX_ITEM_BYTES = 380_000  # below DynamoDB's 400 KB with its names and keys
+
+
+class DynamoSignatureStore:
+    """Implements `protocols.SignatureStore`: items `S#<acct>#<key>` / `S`. `clock` gives epoch seconds."""
+
+    def __init__(self, aws: Aws, table: str, *, clock: Callable[[], float] = time.time) -> None:
+        self._aws = aws
+        self._table = table
+        self._clock = clock
+        self._front: TTLCache[tuple[str, str], tuple[StoredSignature, int]] = TTLCache(
+            _FRONT_BYTES, _FRONT_S, timer=clock, getsizeof=lambda entry: len(entry[0].signature) + 200
+        )
+
+    async def warm(self) -> None:
+        await self._aws.warm("dynamodb")
+
+    async def get(self, acct: str, keys: Sequence[str]) -> Mapping[str, StoredSignature]:
+        now = self._clock()
+        found: dict[str, StoredSignature] = {}
+        missing: list[str] = []
+        for key in dict.fromkeys(keys):
+            entry = self._front.get((acct, key))
+            if entry is None:
+                missing.append(key)
+            elif entry[1] > now:
+                found[key] = entry[0]
+        batches = [missing[start : start + _BATCH] for start in range(0, len(missing), _BATCH)]
+        for items in await asyncio.gather(*(self._read(acct, batch) for batch in batches)):
+            for item in items:
+                if item["ttl"] > now:  # DynamoDB deletes late
+                    key, signature = item["pk"].removeprefix(f"S#{acct}#"), _signature(item)
+                    found[key] = signature
+                    self._remember(acct, key, signature, item["ttl"])
+        return found
+
+    async def put(self, acct: str, items: Mapping[str, StoredSignature], expires_at: int) -> None:
+        for key, signature in items.items():
+            self._remember(acct, key, signature, expires_at)
+        await asyncio.gather(*(self._write(acct, key, item, expires_at) for key, item in items.items()))
+
+    def _remember(self, acct: str, key: str, signature: StoredSignature, expires_at: int) -> None:
+        self._front[acct, key] = signature, expires_at
+
+    async def _read(self, acct: str, keys: Sequence[str]) -> list[dict[str, Any]]:
+        asked: Mapping[str, Any] = {self._table: {"Keys": [_item_key(acct, key) for key in keys]}}
+        found: list[dict[str, Any]] = []
+
+        async def read() -> None:
+            nonlocal asked
+            answer = await self._aws.call("dynamodb", "batch_get_item", RequestItems=asked)
+            found.extend(decode_item(item) for item in answer["Responses"].get(self._table, ()))
+            asked = answer.get("UnprocessedKeys") or {}
+            if asked:
+                raise AwsFailure("dynamodb.batch_get_item", "ThrottlingException")
+
+        try:
+            await retrying(read, _TRIES)
+        except AwsFailure as failure:
+            raise failure.unavailable() from failure
+        return found
+
+    async def _write(self, acct: str, key: str, signature: StoredSignature, expires_at: int) -> None:
+        if len(signature.signature) > _MAX_ITEM_BYTES:
+            # kept in the front only: a client that drops it may then need the sentinel
+            _log.warning(json.dumps({"event": "signature_too_large", "bytes": len(signature.signature)}))
+            return
+        fields = {
+            "sig": signature.signature,
+            "nid": signature.native_id,
+            "name": signature.name,
+            "fam": signature.family,
+            "ttl": expires_at,
+        }
+        item = {**_item_key(acct, key), **encode_item({n: v for n, v in fields.items() if v is not None})}
+        try:
+            await retrying(lambda: self._aws.call("dynamodb", "put_item", TableName=self._table, Item=item), _TRIES)
+        except AwsFailure as failure:
+            raise failure.unavailable() from failure
+
+
+def _item_key(acct: str, key: str) -> dict[str, Any]:
+    return {"pk": {"S": f"S#{acct}#{key}"}, "sk": {"S": "S"}}
+
+
+def _signature(item: Mapping[str, Any]) -> StoredSignature:
+    return StoredSignature(item["sig"], item.get("nid"), item.get("name", ""), item.get("fam", ""))

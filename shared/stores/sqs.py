@@ -1,0 +1,42 @@
+"""The queue of settlements that could not be written, and the form in which they travel."""
+
+import dataclasses
+import json
+
+from shared.stores.aws import Aws, AwsFailure
+from shared.stores.protocols import Settlement
+
+_FIELDS = frozenset(field.name for field in dataclasses.fields(Settlement))
+
+
+class SqsSettlementQueue:
+    """Implements `protocols.SettlementQueue`."""
+
+    def __init__(self, aws: Aws, url: str) -> None:
+        self._aws = aws
+        self._url = url
+
+    async def warm(self) -> None:
+        await self._aws.warm("sqs")
+
+    async def send(self, settlement: Settlement) -> None:
+        """StoreUnavailable when the queue does not take it either; sending twice does no harm."""
+        try:
+            await self._aws.call("sqs", "send_message", QueueUrl=self._url, MessageBody=dumps(settlement))
+        except AwsFailure as failure:
+            raise failure.unavailable() from failure
+
+
+def dumps(settlement: Settlement) -> str:
+    return json.dumps({**dataclasses.asdict(settlement), "modalities": dict(settlement.modalities)})
+
+
+def loads(body: str) -> Settlement:
+    """The settlement of a message. ValueError where the body is none; members of a newer version are ignored."""
+    value = json.loads(body)
+    if not isinstance(value, dict):
+        raise ValueError("a settlement is a JSON object")  # noqa: TRY004 - the text is at fault, not the caller
+    try:
+        return Settlement(**{name: item for name, item in value.items() if name in _FIELDS})
+    except TypeError as error:
+        raise ValueError(f"incomplete settlement: {error}") from error
