@@ -72,7 +72,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The first upstream chunk arrived. `model_version` is the model that runs, without `models/`. Both may be empty."""
+    """The first chunk arrived. `model_version` is the model that runs, without `models/`. Both may be empty."""
 
     response_id: str
     model_version: str

@@ -13,6 +13,7 @@ from shared.events import Event, Usage
 from shared.gemini.catalog import ResolvedModel
 from shared.gemini.signatures import SignatureLookup
 from shared.gemini.types import GenerateContentRequest
+from shared.limit_state import LimitState
 
 Body = Mapping[str, Any]
 
@@ -34,8 +35,8 @@ class Translation:
     """One client request as the gateway carries it out.
 
     `warnings` are `code:detail` items for `x-gateway-warnings`. `tool_names` maps a wire name to the client's where
-    they differ; `declared_tools` holds every wire name. `stop` are the sequences the gateway must find itself. `options`
-    is the dialect's own note to its renderer.
+    they differ; `declared_tools` holds every wire name. `stop` are the sequences the gateway must find itself.
+    `options` is the dialect's own note to its renderer.
     """
 
     request: GenerateContentRequest
@@ -97,5 +98,8 @@ class Dialect(Protocol):
     def render_error(self, error: GatewayError, request_id: str) -> tuple[int, Mapping[str, Any], Mapping[str, str]]:
         """(status, body, headers)."""
 
-    def reply_headers(self, elapsed_ms: int) -> Mapping[str, str]:
+    def reply_headers(self, request_id: str, elapsed_ms: int) -> Mapping[str, str]:
         """Headers that every answer of this dialect carries."""
+
+    def limit_headers(self, limits: LimitState, now: int) -> Mapping[str, str]:
+        """The state of the key's limits in this dialect's headers; nothing for what is unlimited. `now` in seconds."""

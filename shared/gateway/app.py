@@ -77,7 +77,7 @@ def _identify(response: Response, exchange: Exchange, dialect: Dialect) -> None:
     response.headers["x-request-id"] = exchange.shown_id
     if exchange.shown_id != exchange.request_id:
         response.headers["x-gateway-request-id"] = exchange.request_id
-    response.headers.update(dialect.reply_headers(exchange.elapsed_ms))
+    response.headers.update(dialect.reply_headers(exchange.shown_id, exchange.elapsed_ms))
 
 
 async def _unrouted(request: Request, error: Exception) -> Response:

@@ -1,9 +1,8 @@
-"""Limits in words: refusals of the ledger as errors, and the state of the limits as numbers for headers."""
-
-from collections.abc import Mapping
+"""Limits in words: the ledger's refusals as errors, a budget's periods by name."""
 
 from shared.errors import GatewayError
-from shared.stores.protocols import Admitted, KeyRecord, LimitState, Refused
+from shared.limit_state import LimitState
+from shared.stores.protocols import Admitted, KeyRecord, Refused
 
 _MESSAGES = {
     "budget": "You exceeded the budget of this API key.",
@@ -34,32 +33,6 @@ def refusal(refused: Refused) -> GatewayError:
             return GatewayError(
                 "unavailable", "The request could not be admitted now.", retry_after=refused.retry_after or 1.0
             )
-
-
-def limit_headers(limits: LimitState) -> Mapping[str, str]:
-    """OpenAI's `x-ratelimit-*` headers for what is limited; nothing for what is not."""
-    headers: dict[str, str] = {}
-    for name, limit, remaining, reset in (
-        ("requests", limits.requests_limit, limits.requests_remaining, limits.requests_reset),
-        ("tokens", limits.tokens_limit, limits.tokens_remaining, limits.tokens_reset),
-    ):
-        if limit is not None:
-            headers[f"x-ratelimit-limit-{name}"] = str(limit)
-            headers[f"x-ratelimit-remaining-{name}"] = str(max(0, remaining or 0))
-            headers[f"x-ratelimit-reset-{name}"] = duration(reset)
-    return headers
-
-
-def duration(seconds: float) -> str:
-    """OpenAI's form: `12ms`, `1s`, `6m0s`."""
-    if seconds < 1:
-        return f"{round(max(0.0, seconds) * 1000)}ms"
-    whole = round(seconds)
-    minutes, rest = divmod(whole, 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours}h{minutes}m{rest}s"
-    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
 
 
 def period_of(record: KeyRecord, day: str) -> str:

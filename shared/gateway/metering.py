@@ -12,12 +12,12 @@ from shared.gateway.settings import Settings
 from shared.gateway.telemetry import log, usage_line
 from shared.gemini.catalog import ResolvedModel
 from shared.gemini.pricing import PRICE_VERSION, cost_nano, price_of
+from shared.limit_state import LimitState
 from shared.stores.protocols import (
     Admission,
     Admitted,
     KeyRecord,
     Ledger,
-    LimitState,
     Refused,
     RowState,
     Settlement,
@@ -46,7 +46,6 @@ class Outcome:
     status: int = 200
     error: GatewayError | None = None
     called: bool = False  # an upstream call was made
-    answered: bool = False  # the upstream sent something
     credential_id: str = ""
     service_tier: str = ""
     attempts: int = 0
@@ -86,6 +85,11 @@ class Meter:
         self._stream = stream
         self._had_hold = False
         self.outcome = Outcome()
+
+    @property
+    def input_bound(self) -> int:
+        """Prompt tokens at most, for an upstream that never told a count."""
+        return self._estimate.input_tokens
 
     async def admit(self) -> LimitState:
         """Reserve the estimate, or raise the refusal in the words of a GatewayError."""
@@ -154,9 +158,6 @@ class Meter:
             # call by call: long prompts and searches are priced per upstream call, not per request
             cost = sum(cost_nano(usage, price) for usage in outcome.calls.values())
             return known, cost, state, guessed or known.estimated
-        if outcome.answered:  # it spoke, but never told a count
-            usage = Usage(prompt_tokens=self._estimate.input_tokens, estimated=True)
-            return usage, cost_nano(usage, price), "estimated", True
         return Usage(), 0, "void", False
 
     def settlement(self) -> Settlement:

@@ -15,7 +15,6 @@ from shared.gateway import auth
 from shared.gateway.budgets import estimate
 from shared.gateway.context import Exchange, call_id
 from shared.gateway.fan_out import merged
-from shared.gateway.limits import limit_headers
 from shared.gateway.metering import Meter, usd
 from shared.gateway.request_body import read_body
 from shared.gateway.responses import EventStream, json_response
@@ -25,7 +24,8 @@ from shared.gateway.signature_keeper import SignatureKeeper, SignedText
 from shared.gateway.upstream import Upstream
 from shared.gemini.catalog import ResolvedModel, resolve
 from shared.json_codec import decode_object
-from shared.stores.protocols import KeyRecord, Ledger, LimitState, SettlementQueue, SignatureStore
+from shared.limit_state import LimitState
+from shared.stores.protocols import KeyRecord, Ledger, SettlementQueue, SignatureStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Call:
         return ReplyContext(self.exchange.request_id, self.exchange.created, self.model.requested)
 
     def headers(self) -> dict[str, str]:
-        headers = dict(limit_headers(self.limits))
+        headers = dict(self.dialect.limit_headers(self.limits, self.exchange.created))
         headers["x-gateway-model"] = self.model.id
         if self.translation.warnings:
             headers["x-gateway-warnings"] = ",".join(self.translation.warnings)
@@ -132,15 +132,24 @@ class Pipeline:
         answer = self._services.upstream.answer(call.translation.request, call.model, call.exchange, call.meter)
         async with aclosing(answer) as events:
             async for event in events:
-                for shaped in shaper.feed(event):
-                    if isinstance(shaped, ToolCall):
-                        # before the client can answer it: the next turn must find the signature
-                        await call.keeper.keep_call(shaped)
-                    elif isinstance(shaped, End) and signed.signature and signed.text:
-                        await call.keeper.keep_text(signed.text, signed.signature)
-                    else:
-                        signed.watch(shaped)
-                    yield shaped
+                shaped = shaper.feed(event)
+                if shaper.stopped:
+                    shaped += shaper.stop()
+                for item in shaped:
+                    await self._keep(item, signed, call)
+                    yield item
+                if shaper.stopped:  # leaving closes the upstream: nobody pays for what nobody reads
+                    call.meter.outcome.finish_reason = "STOP"
+                    return
+
+    async def _keep(self, event: Event, signed: SignedText, call: Call) -> None:
+        """Signatures are kept before the client can answer what they sign: its next turn must find them."""
+        if isinstance(event, ToolCall):
+            await call.keeper.keep_call(event)
+        elif isinstance(event, End) and signed.signature and signed.text:
+            await call.keeper.keep_text(signed.text, signed.signature)
+        else:
+            signed.watch(event)
 
     async def _buffered(self, call: Call) -> Response:
         choices: list[list[Event]] = [[] for _ in range(call.translation.choices)]

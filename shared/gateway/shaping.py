@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from shared.dialects.contract import Translation
-from shared.events import BlockDelta, BlockEnd, BlockStart, End, Event, ToolCall
+from shared.events import BlockDelta, BlockEnd, BlockStart, End, Event, ToolCall, Usage
 from shared.gemini.tool_names import restore
 
 _OPENING_FENCE = re.compile(r"\s*```(?:json|JSON)?[ \t]*\r?\n?")
@@ -112,7 +112,8 @@ class StripEcho(TextFilter):
 
 
 class Shaper:
-    """`feed` maps one event to the events a renderer should see. `new_id` makes a public tool call id."""
+    """`feed` maps one event to the events a renderer should see. `new_id` makes a public tool call id. Once `stopped`,
+    feed no more: `stop` ends the answer."""
 
     def __init__(self, translation: Translation, new_id: Callable[[], str]) -> None:
         self._translation = translation
@@ -125,20 +126,19 @@ class Shaper:
             self._filters.append(Unfence())
         if self._scan:
             self._filters.append(self._scan)
-        self._text_blocks: set[int] = set()
+        self._open: set[int] = set()  # text blocks that are being filtered
         self._calls = 0
 
     def feed(self, event: Event) -> list[Event]:
-        if self._scan and self._scan.found is not None:
-            return self._after_stop(event)
         match event:
             case ToolCall():
                 return self._call(event)
             case BlockStart(kind="text") if self._filters:
-                self._text_blocks.add(event.index)
-            case BlockDelta() if event.index in self._text_blocks:
+                self._open.add(event.index)
+            case BlockDelta() if event.index in self._open:
                 return _delta(event.index, self._run(event.text))
-            case BlockEnd() if event.index in self._text_blocks:
+            case BlockEnd() if event.index in self._open:
+                self._open.discard(event.index)
                 return [*_delta(event.index, self._drain()), event]
         return [event]
 
@@ -149,14 +149,16 @@ class Shaper:
         name = restore(call.name, self._translation.tool_names, self._translation.declared_tools)
         return [dataclasses.replace(call, name=name, call_id=call.call_id or self._new_id())]
 
-    def _after_stop(self, event: Event) -> list[Event]:
-        """The answer ended for the client; only the ends still pass."""
-        if isinstance(event, BlockEnd) and event.index in self._text_blocks:
-            self._text_blocks.discard(event.index)
-            return [dataclasses.replace(event, signature=None)]
-        if isinstance(event, End):
-            return [dataclasses.replace(event, finish="stop", stop_sequence=self._scan.found if self._scan else None)]
-        return []
+    @property
+    def stopped(self) -> bool:
+        """A stop sequence was found: what the upstream still says is not for the client."""
+        return self._scan is not None and self._scan.found is not None
+
+    def stop(self) -> list[Event]:
+        """The events that end an answer at its stop sequence."""
+        found = self._scan.found if self._scan else None
+        ends: list[Event] = [BlockEnd(index) for index in self._open]
+        return [*ends, End("stop", "STOP", Usage(), stop_sequence=found)]
 
     def _run(self, text: str) -> str:
         for item in self._filters:

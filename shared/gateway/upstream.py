@@ -16,12 +16,13 @@ from shared.events import End, Event, LooseSignature, Start
 from shared.gateway.context import Exchange
 from shared.gateway.metering import Meter
 from shared.gateway.pool import CredentialPool
+from shared.gateway.repairs import REPAIRS, with_sentinels
 from shared.gateway.settings import Settings
 from shared.gateway.telemetry import log
 from shared.gemini.catalog import ResolvedModel
 from shared.gemini.client import GeminiClient
+from shared.gemini.errors import is_retryable
 from shared.gemini.reader import ReplyReader
-from shared.gemini.signatures import SENTINEL
 from shared.gemini.types import GenerateContentRequest
 from shared.stores.protocols import Credential
 
@@ -29,7 +30,7 @@ MAX_ATTEMPTS = 3
 _BACKOFF_S, _BACKOFF_CAP_S = 0.25, 4.0
 _MIN_TIME_S = 2.0
 _HOP_TIME_S = 60.0
-_TRANSIENT = frozenset({"upstream_overloaded", "upstream_internal", "upstream_unreachable", "upstream_timeout"})
+_BROKEN = frozenset({"upstream_interrupted", "upstream_truncated", "upstream_timeout"})
 _SLOT_TROUBLE = frozenset({"upstream_auth", "upstream_quota", "upstream_rate_limited"})
 
 
@@ -85,31 +86,51 @@ class Upstream:
         call = outcome.attempts  # its usage stands beside those of other candidates and of discarded attempts
         reader = ReplyReader()
         held: list[Event] = []
-        request = progress.request
-        hops = 0
-        while True:
-            async with self._client.stream(
-                progress.model_id, request, slot.key, deadline_s=exchange.remaining_s, thinking=progress.thinking
-            ) as chunks:
-                outcome.service_tier = chunks.service_tier or outcome.service_tier
-                async for chunk in chunks:
-                    outcome.answered = True
-                    exchange.mark_first_byte()
-                    events = reader.feed(chunk)
-                    _note(meter, reader, call)
-                    for event in self._release(events, held, progress):
-                        yield event
-            token = self._next_hop(reader, hops, exchange)
-            if token is None:
-                break
-            hops += 1
-            reader.next_hop()
-            request = {**progress.request, "continuationToken": token}
+        hop = _Hop()
+        while hop.wanted:
+            request = hop.request(progress.request)
+            fresh = hop.number > 0  # the reader stays in the finished hop until the next one speaks
+            try:
+                async with self._client.stream(
+                    progress.model_id, request, slot.key, deadline_s=exchange.remaining_s, thinking=progress.thinking
+                ) as chunks:
+                    outcome.service_tier = chunks.service_tier or outcome.service_tier
+                    async for chunk in chunks:
+                        exchange.mark_first_byte()
+                        if fresh:
+                            reader.next_hop()
+                            fresh = False
+                        events = reader.feed(chunk)
+                        _note(meter, reader, call)
+                        for event in self._release(events, held, progress):
+                            yield event
+                hop.follow(reader, may_go_on=self._may_hop(hop, exchange))
+            except GatewayError as error:
+                if not await self._resume(hop, reader, error, fresh=fresh, exchange=exchange):
+                    raise
         events = self._release(reader.close(), held, progress)
         _note(meter, reader, call)
         self._judge(events[-1], progress, meter)
         for event in events:
             yield event
+
+    def _may_hop(self, hop: "_Hop", exchange: Exchange) -> bool:
+        return hop.number < self._settings.max_hops and exchange.remaining_s >= _HOP_TIME_S
+
+    async def _resume(
+        self, hop: "_Hop", reader: ReplyReader, error: GatewayError, *, fresh: bool, exchange: Exchange
+    ) -> bool:
+        """A long decode that broke: from its last checkpoint, if that covers all that was sent; a hop that was refused
+        is tried again, and then the answer ends where it is. False where the failure is final."""
+        if fresh:
+            hop.refusals += 1
+            again = is_retryable(error) and hop.refusals < MAX_ATTEMPTS
+            hop.wanted = again and await self._sleep(self._backoff(hop.refusals), exchange)
+            return True
+        if error.kind not in _BROKEN or not reader.token_covers_output or not self._may_hop(hop, exchange):
+            return False
+        hop.go_on(reader.continuation_token)
+        return True
 
     def _release(self, events: list[Event], held: list[Event], progress: _Progress) -> list[Event]:
         """Hold what shows nothing, so that an empty answer can still be asked for again."""
@@ -141,12 +162,6 @@ class Upstream:
                 "upstream_fault", f"The model's answer was unusable ({end.reason}).", reason=end.reason.lower()
             )
 
-    def _next_hop(self, reader: ReplyReader, hops: int, exchange: Exchange) -> str | None:
-        """The continuation token, where the long decode may go on."""
-        if hops >= self._settings.max_hops or exchange.remaining_s < _HOP_TIME_S:
-            return None
-        return reader.continuation_token
-
     async def _recover(
         self, error: GatewayError, progress: _Progress, slot: Credential, model: ResolvedModel, exchange: Exchange
     ) -> bool:
@@ -163,11 +178,21 @@ class Upstream:
                 return False
             self._gone[model.id] = progress.model_id = target
             return True
-        if repair(error, progress):
+        if self._repair(error, progress):
             return True
-        if error.kind in _TRANSIENT and progress.attempts < MAX_ATTEMPTS:
+        if is_retryable(error) and progress.attempts < MAX_ATTEMPTS:
             return await self._sleep(self._backoff(progress.attempts), exchange)
         return False
+
+    def _repair(self, error: GatewayError, progress: _Progress) -> bool:
+        """Each repair at most once."""
+        reason = error.reason or ""
+        if reason not in REPAIRS or reason in progress.repaired:
+            return False
+        progress.repaired.add(reason)
+        changed = REPAIRS[reason](progress.request)
+        progress.request = changed or progress.request
+        return changed is not None
 
     async def _wait_for_slot(self, error: GatewayError, progress: _Progress, exchange: Exchange) -> bool:
         """Another credential at once; else the same again after the wait that the upstream named, if there is time."""
@@ -191,6 +216,31 @@ class Upstream:
         return True
 
 
+@dataclass(slots=True)
+class _Hop:
+    """Where a long decode stands: the hop that runs, and the token it started from."""
+
+    number: int = 0
+    token: str | None = None
+    refusals: int = 0
+    wanted: bool = True
+
+    def request(self, first: GenerateContentRequest) -> GenerateContentRequest:
+        """The same request again with the token on top: never the partial output."""
+        return first if self.token is None else {**first, "continuationToken": self.token}
+
+    def follow(self, reader: ReplyReader, *, may_go_on: bool) -> None:
+        """After a whole hop: another one only for a new token, and only if this one brought something."""
+        token = reader.continuation_token
+        fruitful = reader.hop_output_seen and token != self.token
+        self.wanted = may_go_on and reader.finish == "CONTINUATION" and fruitful and token is not None
+        if self.wanted:
+            self.go_on(token)
+
+    def go_on(self, token: str | None) -> None:
+        self.number, self.token, self.refusals = self.number + 1, token, 0
+
+
 class _AskAgain(Exception):
     """The answer held nothing and the client has seen nothing."""
 
@@ -199,48 +249,8 @@ def _note(meter: Meter, reader: ReplyReader, call: int) -> None:
     outcome = meter.outcome
     outcome.model_version = reader.model_version or outcome.model_version
     outcome.upstream_response_id = reader.response_id or outcome.upstream_response_id
-    if reader.usage is not None:
-        # the header tells what was served; the body may not, or tell what was asked for
-        tier = outcome.service_tier or reader.usage.service_tier
-        outcome.calls[call] = dataclasses.replace(reader.usage, service_tier=tier)
-
-
-def repair(error: GatewayError, progress: _Progress) -> bool:
-    """Change the request where the upstream's 400 says how; each repair at most once."""
-    reason = error.reason or ""
-    config = progress.request.get("generationConfig", {})
-    thinking = config.get("thinkingConfig", {})
-    if reason in progress.repaired:
-        return False
-    progress.repaired.add(reason)
-    if reason == "missing_signature":
-        progress.request = with_sentinels(progress.request)
-    elif reason == "level_unsupported" and "thinkingLevel" in thinking:
-        level = "LOW" if thinking["thinkingLevel"] == "MINIMAL" else "HIGH"
-        progress.request = {
-            **progress.request,
-            "generationConfig": {**config, "thinkingConfig": {**thinking, "thinkingLevel": level}},
-        }
-    elif reason == "level_and_budget" and "thinkingBudget" in thinking:
-        kept = {name: value for name, value in thinking.items() if name != "thinkingBudget"}
-        progress.request = {**progress.request, "generationConfig": {**config, "thinkingConfig": kept}}  # type: ignore[typeddict-item]
-    elif reason == "logprobs":
-        kept = {name: value for name, value in config.items() if name not in ("logprobs", "responseLogprobs")}
-        progress.request = {**progress.request, "generationConfig": kept}  # type: ignore[typeddict-item]
-    else:
-        return False
-    return True
-
-
-def with_sentinels(request: GenerateContentRequest) -> GenerateContentRequest:
-    """The dummy on the first call of every model turn that has no signature: the last resort after a refusal."""
-    contents = []
-    for content in request.get("contents", []):
-        parts = list(content.get("parts", []))
-        for position, part in enumerate(parts):
-            if "functionCall" in part:
-                if "thoughtSignature" not in part:
-                    parts[position] = {**part, "thoughtSignature": SENTINEL}
-                break
-        contents.append({**content, "parts": parts})
-    return {**request, "contents": contents}  # type: ignore[typeddict-item]
+    usage = reader.usage
+    if usage.estimated and not usage.prompt_tokens:
+        usage = dataclasses.replace(usage, prompt_tokens=meter.input_bound)
+    # the header tells what was served; the body may not, or tell what was asked for
+    outcome.calls[call] = dataclasses.replace(usage, service_tier=outcome.service_tier or usage.service_tier)

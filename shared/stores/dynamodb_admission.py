@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from shared.limit_state import LimitState
 from shared.stores.attributes import Item, expressions
 from shared.stores.gcra import RateLimit, request_limit, requests_left, token_limit, tokens_left
-from shared.stores.protocols import Admission, Admitted, LimitState, Refused
+from shared.stores.protocols import Admission, Admitted, Refused
 
 UNLIMITED_NANO = 2**53 - 1  # "no budget" as a number, so that one expression serves every key
 UNLIMITED_HOLDS = 1_000  # bounds the size of the state item

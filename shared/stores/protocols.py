@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from shared.gemini.signatures import FoundSignature
+from shared.limit_state import LimitState
 
 StoredSignature = FoundSignature
 
@@ -133,19 +134,6 @@ RefusalKind = Literal[
 
 
 @dataclass(frozen=True, slots=True)
-class LimitState:
-    """What the limits look like after a decision; None = unlimited. Resets are seconds from now."""
-
-    requests_limit: int | None = None
-    requests_remaining: int | None = None
-    requests_reset: float = 0.0
-    tokens_limit: int | None = None
-    tokens_remaining: int | None = None
-    tokens_reset: float = 0.0
-    budget_remaining_nano: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Admitted:
     limits: LimitState
 
@@ -156,7 +144,7 @@ class Refused:
 
     kind: RefusalKind
     retry_after: float | None = None
-    limits: LimitState = LimitState()
+    limits: LimitState = field(default_factory=LimitState)
 
 
 RowState = Literal["done", "partial", "estimated", "void", "lost"]

@@ -12,7 +12,16 @@ from shared.events import Usage
 from shared.gemini.catalog import resolve
 from shared.gemini.catalog_data.prices import PRICE_VERSION as DATA_VERSION
 from shared.gemini.catalog_data.prices import PRICES
-from shared.gemini.pricing import PRICE_VERSION, Price, cost_nano, estimate_nano, price_of, reservation_nano
+from shared.gemini.pricing import (
+    PRICE_VERSION,
+    Price,
+    Rates,
+    TierFactor,
+    cost_nano,
+    estimate_nano,
+    price_of,
+    reservation_nano,
+)
 
 TODAY = date(2026, 11, 21)
 DECEMBER = date(2026, 12, 1)
@@ -211,6 +220,20 @@ def test_rounding_up_happens_once() -> None:
     assert cost("gemini-3.8-flash", prompt_tokens=1, cached_tokens=1, service_tier="flex") == 38
     assert cost("gemini-3.8-flash", prompt_tokens=2, cached_tokens=2, service_tier="flex") == 75
     assert cost("gemini-3.8-flash") == 0
+    thirds = Price(Rates(333, 333, 334, {}, {}, {}), None, {}, 0, False)
+    assert cost_nano(Usage(prompt_tokens=2, cached_tokens=1, output_tokens=1), thirds) == 1
+
+
+def test_details_beyond_the_totals_are_not_billed() -> None:
+    price = price_of("gemini-2.5-flash", TODAY)[0]
+    whole = Usage(prompt_tokens=100, output_tokens=10, prompt_modalities={"AUDIO": 100})
+    odd = replace(whole, prompt_modalities={"AUDIO": 500, "VIDEO": 3}, output_modalities={"IMAGE": 900})
+    assert cost_nano(odd, price) == cost_nano(whole, price)
+    cached = replace(whole, cached_tokens=100, cached_modalities={"AUDIO": 100})
+    assert cost_nano(replace(odd, cached_tokens=700, cached_modalities={"TEXT": 50}), price) == cost_nano(cached, price)
+    mixed = Usage(prompt_tokens=300, cached_tokens=250, prompt_modalities={"AUDIO": 100})
+    told, overtold = (replace(mixed, cached_modalities={"AUDIO": count}) for count in (100, 250))
+    assert cost_nano(overtold, price) == cost_nano(told, price)
 
 
 @pytest.mark.parametrize(
@@ -358,6 +381,23 @@ def test_caching_never_makes_dearer(model: str, day: date, usage: Usage, fewer: 
     price = price_of(model, day)[0]
     less_cached = replace(usage, cached_tokens=max(0, usage.cached_tokens - fewer))
     assert cost_nano(usage, price) <= cost_nano(less_cached, price)
+
+
+@st.composite
+def prices(draw: st.DrawFn) -> Price:
+    """Prices less round than Google's, so that rounding shows."""
+    rate = st.integers(0, 50_000_003)
+    own = st.dictionaries(st.sampled_from(["AUDIO", "IMAGE"]), rate)
+    rates = Rates(draw(rate), draw(st.none() | rate), draw(rate), draw(own), draw(own), draw(own))
+    tiers = {"flex": TierFactor(50, draw(st.integers(1, 100)), draw(st.none() | rate))}
+    return Price(rates, None, tiers, draw(st.integers(0, 10**8)), False)
+
+
+@given(prices(), usages(tier="flex"), usages(tier="flex"))
+@settings(deadline=None, max_examples=300)
+def test_splitting_a_request_at_any_price(price: Price, a: Usage, b: Usage) -> None:
+    apart, together = cost_nano(a, price) + cost_nano(b, price), cost_nano(a + b, price)
+    assert apart >= together >= apart - 1
 
 
 @given(models, days, st.sampled_from(["", "flex", "priority"]), st.data())

@@ -178,7 +178,7 @@ class _History:
             if call.result is None:
                 if self._notes.strict:
                     raise GatewayError("invalid_request", "A tool call has no result.", param="messages")
-                self._notes.add("tool_result_missing", call.call_id or call.name)
+                self._notes.add("tool_result_missing", call.shown)
                 responses.append(response_part(call, self._signed(call), self._names, dict(MISSING_RESULT), []))
                 continue
             response, inside, after = self._result(call)

@@ -92,6 +92,12 @@ _GOOGLE = frozenset(
         "media_resolution",
     ]
 )
+# Google's spelling of what it shares with this dialect at the top of the body.
+_CAMEL = {
+    "safetySettings": "safety_settings",
+    "generationConfig": "generation_config",
+    "systemInstruction": "system_instruction",
+}
 # generationConfig's names where they differ from this dialect's.
 _RENAMED = {
     "max_output_tokens": "max_tokens",
@@ -141,17 +147,14 @@ class Parameters:
         self._given: dict[str, Given] = {}
         refuse_routing(body, "")
         for name, value in body.items():
-            if value is not None:
-                self._take(name, value, name)
-        self._alias("safetySettings", "safety_settings")
-        self._alias("generationConfig", "generation_config")
-        self._alias("systemInstruction", "system_instruction")
+            known = _CAMEL.get(name, name)
+            if value is not None and (known in _READ or known in _SILENT):
+                self._take(known, value, name)
+            elif value not in (None, {}, []):
+                notes.ignored(name)
         self._google(body.get("google"), "google", notes)
         self._extra_body(body.get("extra_body"), notes)
         self._generation(notes)
-        for name in body:
-            if body[name] not in (None, {}, []) and not _known(name):
-                notes.ignored(name)
 
     def get(self, name: str) -> Given | None:
         return self._given.get(name)
@@ -162,11 +165,6 @@ class Parameters:
 
     def _take(self, name: str, value: Any, path: str) -> None:
         self._given.setdefault(name, Given(value, path))
-
-    def _alias(self, spelling: str, name: str) -> None:
-        given = self._given.get(spelling)
-        if given:
-            self._take(name, given.value, given.path)
 
     def _google(self, value: Any, path: str, notes: Notes) -> None:
         if value is None:
@@ -200,11 +198,6 @@ class Parameters:
                 self._take(known, [str(word).lower() for word in sequence(member, path)], path)
             else:
                 self._take(known, member, path)
-
-
-def _known(name: str) -> bool:
-    camel = ("safetySettings", "generationConfig", "systemInstruction")
-    return name in _READ or name in _SILENT or name in ROUTING or name in camel
 
 
 def refuse_routing(body: Mapping[str, Any], prefix: str) -> None:

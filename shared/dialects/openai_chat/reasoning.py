@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from shared.dialects.openai_chat.fields import boolean, either_case, integer, invalid, mapping, string
 from shared.dialects.openai_chat.notes import Notes
 from shared.dialects.openai_chat.parameters import Given, Parameters
-from shared.gemini.catalog import ResolvedModel
+from shared.gemini.catalog import Capabilities, ResolvedModel
 from shared.gemini.thinking import EFFORTS, thinking_config
 from shared.gemini.types import ThinkingConfig
 
@@ -26,7 +26,8 @@ class Wish:
 def thinking(params: Parameters, model: ResolvedModel, max_tokens: int | None, notes: Notes) -> ThinkingConfig | None:
     """`thinkingConfig` of the request. Google's explicit config wins over reasoning_effort, that over OpenRouter's
     `reasoning` and Anthropic's `thinking`, and all over the model name's suffix."""
-    wish = _explicit(params.get("thinking_config"), notes)
+    caps = model.capabilities
+    wish = _explicit(params.get("thinking_config"), caps, notes)
     if wish.budget is None and wish.level is None:
         said = _effort(params.get("reasoning_effort")) or _reasoning(params) or _anthropic(params.get("thinking"))
         if said is not None:
@@ -40,7 +41,6 @@ def thinking(params: Parameters, model: ResolvedModel, max_tokens: int | None, n
         include = True if wish.effort not in (None, "none") else model.include_thoughts
     if wish.effort is None and wish.budget is None and wish.level is None:
         wish = replace(wish, effort=model.effort, budget=-1 if model.dynamic_budget else None)
-    caps = model.capabilities
     if caps.thinking == "none" and (wish.effort not in (None, "none") or wish.budget is not None or wish.level):
         given = params.get("thinking_config") or params.get("reasoning_effort")
         notes.ignored(given.path if given else "reasoning")
@@ -54,7 +54,7 @@ def thinking(params: Parameters, model: ResolvedModel, max_tokens: int | None, n
     )
 
 
-def _explicit(given: Given | None, notes: Notes) -> Wish:
+def _explicit(given: Given | None, caps: Capabilities, notes: Notes) -> Wish:
     if given is None:
         return Wish()
     members = either_case(mapping(given.value, given.path))
@@ -65,9 +65,8 @@ def _explicit(given: Given | None, notes: Notes) -> Wish:
     if word is not None and word not in _LEVELS:
         raise invalid("Expected minimal, low, medium or high.", f"{given.path}.thinking_level")
     tokens = integer(budget, f"{given.path}.thinking_budget", -1, 2**31 - 1) if budget is not None else None
-    if word is not None and tokens is not None:
-        notes.ignored(f"{given.path}.thinking_budget")  # the upstream refuses both together
-        tokens = None
+    if word is not None and tokens is not None:  # the upstream refuses both together: the model's own kind stays
+        notes.ignored(f"{given.path}.{'thinking_budget' if caps.thinking == 'level' else 'thinking_level'}")
     shown = boolean(include, f"{given.path}.include_thoughts") if include is not None else None
     return Wish(budget=tokens, level=word, include=shown)
 

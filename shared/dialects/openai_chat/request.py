@@ -5,6 +5,7 @@ Whatever a client sends, they raise nothing but `GatewayError`, with `param` nam
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from shared.dialects.contract import RequestContext, Translation
@@ -100,31 +101,18 @@ def _keys_of(message: Mapping[str, Any]) -> list[str]:
 
 def to_gemini(body: Mapping[str, Any], context: RequestContext) -> Translation:
     """The whole translation. The request is canonical (camelCase, upper-case enums) and holds no unknown field."""
+    if context.model.capabilities.output_limit <= 0:
+        raise invalid("This model does not generate answers.", "model")
     notes = Notes(context.strict)
     params = Parameters(body, notes)
     check_unused(params, notes)
     declared, plan = _tools(params, context, notes)
     conversation = _conversation(params, plan, context, notes)
-    config: GenerationConfig = {}
-    caps = context.model.capabilities
-    if caps.output_limit <= 0:
-        raise invalid("This model does not generate answers.", "model")
-    add_sampling(params, config, caps, notes)
-    add_limits(params, config, caps, context.max_output_tokens, notes)
-    stop = read_stop(params, config)
-    logprobs = add_logprobs(params, config, caps, notes)
-    outputs = add_outputs(params, config, caps, notes)
-    if conversation.resolution and "mediaResolution" not in config:
-        config["mediaResolution"] = conversation.resolution
-    in_words = _format(params, plan, config, context)
-    if in_words:
-        conversation.system.append({"text": in_words})
-    thoughts = thinking(params, context.model, config.get("maxOutputTokens"), notes)
-    if thoughts:
-        config["thinkingConfig"] = thoughts
-    prefix = finish_prefill(conversation.contents, caps)
-    contents = _signed(conversation.contents, context)
-    request = _request(conversation, contents, plan, config)
+    generation = _generation(params, plan, conversation, context, notes)
+    if generation.in_words:
+        conversation.system.append({"text": generation.in_words})
+    prefix = finish_prefill(conversation.contents, context.model.capabilities)
+    request = _request(conversation, _signed(conversation.contents, context), plan, generation.config)
     _add_settings(request, params, context, notes)
     return Translation(
         request=request,
@@ -134,18 +122,46 @@ def to_gemini(body: Mapping[str, Any], context: RequestContext) -> Translation:
         tool_names=plan.names.mapping,
         declared_tools=plan.wire_names,
         single_call=_single_call(params),
-        stop=stop,
+        stop=generation.stop,
         echo_prefix=prefix,
-        unfence_json=bool(in_words),
-        options=_options(
-            params, declared, outputs, logprobs=logprobs, shown=bool(thoughts and thoughts.get("includeThoughts"))
-        ),
+        unfence_json=bool(generation.in_words),
+        options=_options(params, declared, generation),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Generation:
+    """`generationConfig`, and what follows from the same parameters for the gateway and the renderer."""
+
+    config: GenerationConfig
+    stop: tuple[str, ...]
+    logprobs: bool
+    outputs: Outputs
+    in_words: str
+
+
+def _generation(
+    params: Parameters, plan: ToolPlan, conversation: Conversation, context: RequestContext, notes: Notes
+) -> _Generation:
+    caps = context.model.capabilities
+    config: GenerationConfig = {}
+    add_sampling(params, config, caps, notes)
+    add_limits(params, config, caps, context.max_output_tokens, notes)
+    stop = read_stop(params, config)
+    logprobs = add_logprobs(params, config, caps, notes)
+    outputs = add_outputs(params, config, caps, notes)
+    if conversation.resolution and "mediaResolution" not in config:
+        config["mediaResolution"] = conversation.resolution
+    in_words = _format(params, plan, config, context)
+    thoughts = thinking(params, context.model, config.get("maxOutputTokens"), notes)
+    if thoughts:
+        config["thinkingConfig"] = thoughts
+    return _Generation(config, stop, logprobs, outputs, in_words)
 
 
 def _tools(params: Parameters, context: RequestContext, notes: Notes) -> tuple[Declared, ToolPlan]:
     caps = context.model.capabilities
-    declared = read_tools(params.value("tools"), params.value("functions"), params.value("google_tools"), caps, notes)
+    declared = read_tools(params, caps, notes)
     search = context.model.search
     given = params.get("web_search_options")
     if given:
@@ -159,11 +175,13 @@ def _tools(params: Parameters, context: RequestContext, notes: Notes) -> tuple[D
 
 def _conversation(params: Parameters, plan: ToolPlan, context: RequestContext, notes: Notes) -> Conversation:
     messages, contents = params.get("messages"), params.get("contents")
+    system = params.get("system_instruction")
     if contents is None:
+        if system:
+            notes.ignored(system.path)  # it belongs to `contents`
         return read_messages(messages.value if messages else None, plan.names, context, notes)
     if messages is not None:
         raise invalid("Send either messages or contents.", "contents")
-    system = params.get("system_instruction")
     return Conversation(
         read_system(system.value, system.path) if system else [],
         read_contents(contents.value, plan.names, context.model.capabilities),
@@ -238,7 +256,7 @@ def _single_call(params: Parameters) -> bool:
     return given is not None and not boolean(given.value, given.path)
 
 
-def _options(params: Parameters, declared: Declared, outputs: Outputs, *, logprobs: bool, shown: bool) -> ChatOptions:
+def _options(params: Parameters, declared: Declared, generation: _Generation) -> ChatOptions:
     metadata, store = params.get("metadata"), params.get("store")
     kept = mapping(metadata.value, metadata.path) if metadata else None
     stored = boolean(store.value, store.path) if store else False
@@ -247,11 +265,11 @@ def _options(params: Parameters, declared: Declared, outputs: Outputs, *, logpro
         include_usage=_include_usage(params),
         legacy_function_call=declared.legacy,
         custom_tools=frozenset(declared.custom),
-        images_as_field=outputs.images_as_field,
-        audio_format=outputs.audio_format,
+        images_as_field=generation.outputs.images_as_field,
+        audio_format=generation.outputs.audio_format,
         echo_metadata=kept if stored else None,
-        show_reasoning=shown,
-        logprobs=logprobs,
+        show_reasoning="includeThoughts" in generation.config.get("thinkingConfig", {}),
+        logprobs=generation.logprobs,
         service_tier=tier if isinstance(tier, str) else None,
     )
 

@@ -38,6 +38,11 @@ class Call:
     inline: str | None = None
     result: Result | None = None
 
+    @property
+    def shown(self) -> str:
+        """What a warning calls it: the id without a signature hidden in it, else the name."""
+        return carriers.split_id(self.call_id)[0] or self.name
+
 
 @dataclass(frozen=True, slots=True)
 class SignedCall:
@@ -137,7 +142,7 @@ class Ledger:
             self._early.append((key, result, f"{where}.{field}"))
             return
         if call.result is not None:
-            notes.add("tool_result_repeated", call.call_id or call.name)
+            notes.add("tool_result_repeated", call.shown)
         call.result = result
         self._answered[key] = call
 
@@ -192,15 +197,16 @@ def look_up(call: Call, wire_name: str, lookup: SignatureLookup, caps: Capabilit
     bare = carriers.split_id(call.call_id)[0]
     stored = lookup.get(call_key(bare)) if bare else None
     if stored is not None:
-        return SignedCall(usable(stored, caps), _native_id(stored, wire_name, caps))
+        return SignedCall(usable(stored, caps), _native_id(stored, (call.name, wire_name), caps))
     stored = lookup.get(content_key("", call.name, call.args))
     known = call.inline or usable(stored, caps)
-    return SignedCall(known, _native_id(stored, wire_name, caps) if stored else None)
+    return SignedCall(known, _native_id(stored, (call.name, wire_name), caps) if stored else None)
 
 
-def _native_id(stored: FoundSignature, wire_name: str, caps: Capabilities) -> str | None:
-    """Id and name must match upstream (R47), so an id of a call by another name stays away."""
-    return stored.native_id if caps.call_ids and stored.name in ("", wire_name) else None
+def _native_id(stored: FoundSignature, names: tuple[str, str], caps: Capabilities) -> str | None:
+    """Id and name must match upstream (R47), so an id of a call by another name stays away. `names` are the client's
+    and the wire's: the store may hold either."""
+    return stored.native_id if caps.call_ids and (not stored.name or stored.name in names) else None
 
 
 def call_part(call: Call, signed: SignedCall, names: ToolNames) -> Part:

@@ -1,13 +1,14 @@
 """Tools and tool choice: OpenAI's declarations, custom tools and legacy functions, and Gemini's own tools in every
 clothing, as Gemini's `tools` and `toolConfig`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from shared.dialects.openai_chat.built_ins import BUILT_INS, CLOTHED, TYPED, built_in
 from shared.dialects.openai_chat.fields import either_case, invalid, mapping, sequence, snake, string
 from shared.dialects.openai_chat.notes import Notes
+from shared.dialects.openai_chat.parameters import Given, Parameters
 from shared.gemini.catalog import Capabilities
 from shared.gemini.schema import clean_json_schema, openapi_schema
 from shared.gemini.types import FunctionDeclaration, Tool
@@ -27,22 +28,30 @@ class Declared:
     legacy: bool = False
 
 
-def read_tools(tools: Any, functions: Any, google_tools: Any, caps: Capabilities, notes: Notes) -> Declared:
-    """The body's `tools` (or legacy `functions`), and `google.tools`; None where absent. invalid_request names the JSON
-    path of a tool that cannot be carried."""
+def read_tools(params: Parameters, caps: Capabilities, notes: Notes) -> Declared:
+    """The body's `tools` (or legacy `functions`), and `google.tools`. A tool that cannot be carried is refused by its
+    JSON path."""
     reader = _Reader(caps, notes)
-    if tools is not None:
-        for position, item in enumerate(_bounded(tools, "tools")):
-            reader.tool(mapping(item, f"tools[{position}]"), f"tools[{position}]")
-    elif functions is not None:
+    tools, functions = params.get("tools"), params.get("functions")
+    if tools:
+        for param, item in _items(tools):
+            reader.tool(item, param)
+    if functions and not (tools and tools.value):
         reader.declared.legacy = True
-        for position, item in enumerate(_bounded(functions, "functions")):
-            reader.function(mapping(item, f"functions[{position}]"), f"functions[{position}]")
-    if google_tools is not None:
-        listed = [google_tools] if isinstance(google_tools, Mapping) else _bounded(google_tools, "google.tools")
-        for position, item in enumerate(listed):
-            reader.raw(mapping(item, f"google.tools[{position}]"), f"google.tools[{position}]")
+        for param, item in _items(functions):
+            reader.function(item, param)
+    google = params.get("google_tools")
+    if google:
+        for param, item in _items(google):
+            reader.raw(item, param)
     return reader.declared
+
+
+def _items(given: Given) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The tools of a list, each with its JSON path; Google's servers take a single object for a list."""
+    single = given.path.endswith("google.tools") and isinstance(given.value, Mapping)
+    for position, item in enumerate([given.value] if single else _bounded(given.value, given.path)):
+        yield f"{given.path}[{position}]", mapping(item, f"{given.path}[{position}]")
 
 
 def _bounded(value: Any, param: str) -> Sequence[Any]:

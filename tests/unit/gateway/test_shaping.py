@@ -16,7 +16,12 @@ END = End("stop", "STOP", Usage())
 def shaped(events, **options):
     ids = count()
     shaper = Shaper(Translation(request={}, **options), lambda: f"call_{next(ids)}")
-    return [out for event in events for out in shaper.feed(event)]
+    shaped = []
+    for event in events:
+        shaped += shaper.feed(event)
+        if shaper.stopped:
+            return shaped + shaper.stop()
+    return shaped
 
 
 def text_events(pieces):

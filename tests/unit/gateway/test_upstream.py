@@ -15,6 +15,7 @@ from shared.gateway.upstream import Upstream
 from shared.gemini.catalog import resolve
 from shared.stores.protocols import Credential
 
+NULLABLE = {"type": ["string", "null"]}
 USAGE = {"promptTokenCount": 10, "candidatesTokenCount": 5, "totalTokenCount": 15}
 
 
@@ -28,6 +29,7 @@ def chunk(*parts, finish=None, usage=True, **more):
 
 OK = [chunk({"text": "fine"}), chunk({"text": ""}, finish="STOP")]
 EMPTY = [chunk(finish="STOP")]
+INTERRUPTED = GatewayError("upstream_interrupted", "x")
 BROKEN_CALL = [chunk(finish="MALFORMED_FUNCTION_CALL")]
 
 
@@ -37,6 +39,7 @@ class Client:
     def __init__(self, *answers):
         self.answers = list(answers)
         self.asked = []
+        self.closed = False
 
     @asynccontextmanager
     async def stream(self, model, body, credential, *, deadline_s, **more):
@@ -45,7 +48,10 @@ class Client:
         if isinstance(answer, GatewayError):
             raise answer
 
-        yield Chunks(answer)
+        try:
+            yield Chunks(answer)
+        finally:
+            self.closed = True
 
 
 class Chunks:
@@ -85,6 +91,8 @@ class Exchange:
 
 
 class Meter:
+    input_bound = 99
+
     def __init__(self):
         self.outcome = Outcome()
 
@@ -146,7 +154,7 @@ async def test_passing_trouble_is_retried_before_the_first_byte_at_most_three_ti
 
 
 async def test_nothing_is_retried_after_the_first_visible_byte():
-    client = Client([chunk({"text": "half"}), GatewayError("upstream_interrupted", "x")], OK)
+    client = Client([chunk({"text": "half"}), INTERRUPTED], OK)
     events, error, _ = await ask(client)
     assert (text(events), error.kind, len(client.asked)) == ("half", "upstream_interrupted", 1)
 
@@ -154,7 +162,7 @@ async def test_nothing_is_retried_after_the_first_visible_byte():
 async def test_a_refused_credential_rests_and_the_next_one_serves():
     secrets = Secrets("a", "b")
     client = Client(GatewayError("upstream_auth", "bad key"), OK)
-    events, error, outcome = await ask(client, secrets=secrets)
+    events, error, _ = await ask(client, secrets=secrets)
     assert (text(events), error, secrets.refreshed) == ("fine", None, 1)
     assert {credential for _, _, credential in client.asked} == {"upstream-a", "upstream-b"}
     _, error, _ = await ask(Client(GatewayError("upstream_auth", "bad key")))
@@ -212,6 +220,26 @@ async def test_an_unknown_model_upstream_is_final():
             lambda body: body["generationConfig"]["thinkingConfig"] == {"thinkingLevel": "LOW"},
         ),
         (
+            "budget_unsupported",
+            {"contents": [], "generationConfig": {"thinkingConfig": {"thinkingBudget": 5, "includeThoughts": True}}},
+            lambda body: body["generationConfig"]["thinkingConfig"] == {"includeThoughts": True},
+        ),
+        (
+            "json_schema",
+            {
+                "contents": [],
+                "tools": [
+                    {"functionDeclarations": [{"name": "f", "parametersJsonSchema": {"type": ["string", "null"]}}]}
+                ],
+                "generationConfig": {"responseJsonSchema": {"type": "object", "properties": {"a": {"const": "x"}}}},
+            },
+            lambda body: (
+                body["tools"][0]["functionDeclarations"][0].get("parameters", {}).get("nullable") is True
+                and body["generationConfig"]["responseSchema"]["properties"]["a"]["enum"] == ["x"]
+                and "responseJsonSchema" not in body["generationConfig"]
+            ),
+        ),
+        (
             "logprobs",
             {"contents": [], "generationConfig": {"responseLogprobs": True, "logprobs": 3, "seed": 1}},
             lambda body: body["generationConfig"] == {"seed": 1},
@@ -244,3 +272,69 @@ async def test_hops_end_at_the_limit_with_what_there_is():
     hops = [[chunk({"text": f"{n} "}, finish="CONTINUATION", continuationToken=f"dD{n}=")] for n in range(9)]
     events, error, _ = await ask(Client(*hops), model="gemini-4-argon", settings=Settings(max_hops=2))
     assert (text(events), error, events[-1].finish) == ("0 1 2 ", None, "continuation")
+
+
+async def test_a_hop_that_brings_nothing_or_repeats_its_token_is_the_last():
+    one = chunk({"text": "one "}, finish="CONTINUATION", continuationToken="dDE=")
+    same = chunk({"text": "two"}, finish="CONTINUATION", continuationToken="dDE=")
+    empty = chunk(finish="CONTINUATION", continuationToken="dDI=")
+    for last in (same, empty):
+        client = Client([one], [last], OK)
+        events, error, _ = await ask(client, model="gemini-4-argon")
+        assert (len(client.asked), error, events[-1].finish) == (2, None, "continuation")
+
+
+async def test_a_checkpoint_without_a_hop_end_is_not_followed():
+    client = Client([chunk({"text": "all"}, continuationToken="dDE="), chunk({"text": ""}, finish="STOP")], OK)
+    events, error, _ = await ask(client, model="gemini-4-argon")
+    assert (text(events), error, len(client.asked)) == ("all", None, 1)
+
+
+async def test_a_long_decode_that_breaks_goes_on_from_a_checkpoint_that_covers_what_was_sent():
+    broken = [
+        chunk({"text": "one "}),
+        chunk({"text": ""}, continuationToken="dDE="),
+        INTERRUPTED,
+    ]
+    client = Client(broken, [chunk({"text": "two"}, finish="STOP")])
+    events, error, _ = await ask(client, model="gemini-4-argon")
+    assert (text(events), error) == ("one two", None)
+    assert client.asked[1][1]["continuationToken"] == "dDE="
+    uncovered = [
+        chunk({"text": "one "}, continuationToken="dDE="),
+        chunk({"text": "more"}),
+        INTERRUPTED,
+    ]
+    _, error, _ = await ask(Client(uncovered, OK), model="gemini-4-argon")
+    assert error.kind == "upstream_interrupted"
+
+
+async def test_a_hop_that_is_refused_ends_the_answer_where_it_is(monkeypatch):
+    monkeypatch.setattr("shared.gateway.upstream._BACKOFF_S", 0.001)
+    one = chunk({"text": "one "}, finish="CONTINUATION", continuationToken="dDE=")
+    refusals = [GatewayError("upstream_overloaded", "x")] * 3
+    events, error, _ = await ask(Client([one], *refusals), model="gemini-4-argon")
+    assert (text(events), error, events[-1].finish) == ("one ", None, "continuation")
+    events, error, _ = await ask(
+        Client([one], refusals[0], [chunk({"text": "two"}, finish="STOP")]), model="gemini-4-argon"
+    )
+    assert (text(events), events[-1].finish) == ("one two", "stop")
+
+
+async def test_an_upstream_that_never_counts_is_billed_by_estimates():
+    _, _, outcome = await ask(Client([chunk({"text": "x" * 40}, usage=False), chunk(finish="STOP", usage=False)]))
+    assert outcome.usage.estimated
+    assert (outcome.usage.prompt_tokens, outcome.usage.output_tokens) == (99, 10)
+
+
+async def test_an_answer_that_is_left_early_closes_the_upstream_and_costs_what_was_counted():
+    client = Client([chunk({"text": "one"}), chunk({"text": "two"}), chunk({"text": "three"}, finish="STOP")])
+    meter = Meter()
+    upstream = Upstream(client, CredentialPool(Secrets("a")), Settings())
+    answer = upstream.answer({"contents": []}, resolve("gemini-3.6-flash", date(2026, 11, 21)), Exchange(), meter)
+    async for event in answer:
+        if isinstance(event, BlockDelta):
+            break
+    await answer.aclose()
+    assert meter.outcome.usage.prompt_tokens == 10
+    assert client.closed

@@ -1,0 +1,119 @@
+"""How results leave: tables for people, JSON for programs; progress and errors on stderr."""
+
+import asyncio
+import json
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from infra.cli.deployment import NoDeployment
+from infra.cli.values import usd
+from shared.errors import GatewayError
+from shared.stores import key_records
+from shared.stores.protocols import KeyRecord, StoreUnavailable
+
+_SECRET = ("hash", "pepper_id")
+
+
+def run[T](work: Coroutine[Any, Any, T]) -> T:
+    """The result of an operation; its failures in one line on stderr. Exit code 2: the arguments were wrong; 1: the
+    rest."""
+    try:
+        return asyncio.run(work)
+    except GatewayError as error:
+        raise _failed(error.message, 2 if error.kind == "invalid_request" else 1) from error
+    except StoreUnavailable as error:
+        raise _failed(f"the stores cannot be reached: {error}", 1) from error
+    except NoDeployment as error:
+        raise _failed(str(error), 1) from error
+
+
+def _failed(message: str, code: int) -> typer.Exit:
+    errors().print(f"gwctl: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
+    return typer.Exit(code)
+
+
+def errors() -> Console:
+    return Console(stderr=True)
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def shown(record: KeyRecord) -> dict[str, Any]:
+    """A record without what nobody needs to see; its budget in USD too."""
+    value = {name: item for name, item in key_records.to_json(record).items() if name not in _SECRET}
+    limit = record.budget_limit_nano
+    value["budget"] = {**value["budget"], "limit_usd": None if limit is None else usd(limit)}
+    return value
+
+
+def key_table(records: Iterable[KeyRecord]) -> Table:
+    table = Table("kid", "name", "status", "created", "expires", "endpoints", "models", "limits", "budget")
+    for record in records:
+        table.add_row(
+            record.kid,
+            record.name,
+            record.status,
+            time_of(record.created_at),
+            "" if record.expires_at is None else time_of(record.expires_at),
+            ", ".join(record.endpoints) or "all",
+            ", ".join(record.models) or "all",
+            _limits(record),
+            _budget(record),
+        )
+    return table
+
+
+def _limits(record: KeyRecord) -> str:
+    named = {"rpm": record.rpm, "tpm": record.tpm, "parallel": record.max_concurrency}
+    return ", ".join(f"{name} {value}" for name, value in named.items() if value is not None)
+
+
+def _budget(record: KeyRecord) -> str:
+    if record.budget_limit_nano is None:
+        return ""
+    period = "in all" if record.budget_period == "none" else f"a {record.budget_period}"
+    return f"{usd(record.budget_limit_nano)} USD {period}"
+
+
+def time_of(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def plain_table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], total: Mapping[str, Any] | None) -> Table:
+    """Numbers to the right; `total` becomes the footer."""
+    table = Table(show_footer=total is not None)
+    listed = list(rows)
+    for position, column in enumerate(columns):
+        numeric = any(isinstance(row.get(column), int) and not isinstance(row.get(column), bool) for row in listed)
+        footer = "" if total is None else _cell(total.get(column)) or ("total" if position == 0 else "")
+        right = numeric or column.endswith("_usd")
+        table.add_column(column, footer=footer, justify="right" if right else "left", overflow="fold")
+    for row in listed:
+        table.add_row(*(_cell(row.get(column)) for column in columns))
+    return table
+
+
+def _cell(value: Any) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+    return str(value)
+
+
+def print_table(table: Table) -> None:
+    """As wide as it must be where nobody watches: a pipe shall not lose columns."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=240)
+    console.print(table)

@@ -1,0 +1,331 @@
+"""A Lambda function URL on the laptop: ``python -m infra.local.function_url --handler chat_completions --port 9001``.
+
+HTTP in front, the function's processes behind, the Runtime API between them; the reply is passed on chunk by chunk,
+as AWS does it in ``RESPONSE_STREAM`` mode. Loopback only: no TLS, no IAM.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, Self
+
+import h11
+
+from infra.local.execution import Function, FunctionConfiguration
+from infra.local.http_connection import ClientClosed, HttpConnection
+from infra.local.runtime_api import End, Failure, Head, Piece
+from infra.local.surroundings import surroundings
+from infra.local.template import Template
+from infra.local.url_event import MAX_BODY_BYTES, UrlRequest, build_event, encode_event
+from shared.gateway.settings import ConfigurationError
+
+PROJECT = Path(__file__).resolve().parents[2]
+_JSON = [("content-type", "application/json")]
+_DROPPED = frozenset({"content-length", "transfer-encoding", "connection"})
+
+
+class FunctionUrl:
+    """The HTTP side of one function; bound on ``start``."""
+
+    def __init__(self, function: Function, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.function = function
+        self._host = host
+        self._port = port
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> str:
+        """Returns the base URL, without a slash at its end."""
+        self._server = await asyncio.start_server(self._accept, self._host, self._port)
+        host, port = self._server.sockets[0].getsockname()[:2]
+        return f"http://{host}:{port}"
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        await self.function.stop()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        connection = HttpConnection(reader, writer)
+        try:
+            while (request := await connection.request()) is not None:
+                await serve(connection, request, self.function)
+        except (ClientClosed, ConnectionError):
+            connection.abort()
+        except asyncio.CancelledError:
+            connection.abort()  # we are told to stop; nobody waits for this task's result
+        finally:
+            self._tasks.discard(task)
+            await connection.close()
+
+
+async def serve(connection: HttpConnection, head: h11.Request, function: Function) -> None:
+    """One request through one function, with the answers of Lambda's front where the function gives none."""
+    body = bytearray()
+    async for chunk in connection.body():
+        # read to the end even when it is too large: a client that is still sending would see a reset instead of the 413
+        body += chunk[: MAX_BODY_BYTES + 1 - len(body)]
+    if len(body) > MAX_BODY_BYTES:
+        await connection.respond(413, _JSON, b'{"Message":null}')
+        return
+    request = UrlRequest(
+        method=head.method.decode(),
+        target=head.target.decode("latin-1"),
+        headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers],
+        body=bytes(body),
+        source_ip=connection.peer,
+    )
+    request_id = str(uuid.uuid4())
+    event = encode_event(build_event(request, request_id=request_id, now=time.time()))
+    environment = await function.acquire()
+    if environment is None:
+        await connection.respond(429, _JSON, b'{"Message":"Rate Exceeded."}')
+    elif isinstance(environment, Failure):
+        await bad_gateway(connection, environment)
+    else:
+        await forward(connection, environment.invoke(event, request_id), request_id)
+
+
+async def forward(connection: HttpConnection, pieces: AsyncIterator[Piece], request_id: str) -> None:
+    """Passes a reply on as it comes.
+
+    The head waits for the first byte of the body, as an empty streamed body never reaches a client. A client that
+    leaves is not noticed by the function: the reply is read to its end all the same.
+    """
+    head: Head | None = None
+    started = gone = False
+    async for piece in pieces:
+        if gone:
+            continue
+        try:
+            if isinstance(piece, Head):
+                head = piece
+            elif isinstance(piece, bytes):
+                if head is not None and not started:
+                    await connection.start(head.status, _client_headers(head, request_id))
+                    started = True
+                await connection.chunk(piece)
+            elif isinstance(piece, Failure) and not started:
+                await bad_gateway(connection, piece)
+            elif isinstance(piece, End) and piece.error_type is None:
+                await connection.end()
+            else:
+                connection.abort()
+        except ConnectionError:
+            gone = True
+
+
+async def bad_gateway(connection: HttpConnection, failure: Failure) -> None:
+    """What a client sees of a function without an answer; the reason goes to standard error only."""
+    print(f"{failure.error_type}: {failure.message}", file=sys.stderr, flush=True)
+    await connection.respond(502, _JSON, b'{"message":"Internal Server Error"}')
+
+
+def _client_headers(head: Head, request_id: str) -> list[tuple[str, str]]:
+    kept = [(name, value) for name, value in head.headers.items() if name not in _DROPPED]
+    cookies = [("set-cookie", cookie) for cookie in head.cookies]
+    return [*kept, *cookies, ("x-amzn-requestid", request_id), ("transfer-encoding", "chunked")]
+
+
+def configuration(
+    handler: str,
+    *,
+    environment: Mapping[str, str],
+    processes: int = 10,
+    timeout: float = 900.0,
+    task_root: Path = PROJECT,
+) -> FunctionConfiguration:
+    """This checkout as a function. ``handler``: ``chat_completions``, or the whole
+    ``handlers.chat_completions.handler``.
+
+    The command is what ``stream-wrapper`` runs on AWS; the stock loop behind it is for handlers that are no web
+    application.
+    """
+    full = handler if "." in handler else f"handlers.{handler}.handler"
+    python = sys.executable
+    return FunctionConfiguration(
+        handler=full,
+        command=[python, "-m", "shared.lambda_runtime", python, "-m", "awslambdaric", full],
+        task_root=task_root,
+        environment={"STAGE": "local", **environment},
+        name=full.split(".")[-2],
+        timeout=timeout,
+        processes=processes,
+    )
+
+
+class FunctionUrlServer:
+    """A function URL in a thread of its own, for tests and scripts: ``with FunctionUrlServer("chat_completions") as
+    url: url.base_url``.
+
+    ``env`` are the function's variables; nothing of the caller's environment is inherited but PATH and the like.
+    ``command`` replaces our loop, ``task_root`` is its working directory, ``log`` a binary file for its output.
+    """
+
+    def __init__(
+        self,
+        handler: str = "handlers.chat_completions.handler",
+        *,
+        port: int = 0,
+        env: Mapping[str, str] | None = None,
+        processes: int = 10,
+        timeout: float = 900.0,
+        command: Sequence[str] | None = None,
+        task_root: Path = PROJECT,
+        log: IO[bytes] | None = None,
+    ) -> None:
+        base = configuration(handler, environment=env or {}, processes=processes, timeout=timeout, task_root=task_root)
+        self.base_url = ""
+        self.init_error: Failure | None = None
+        self._function = Function(replace(base, command=command or base.command, log=log))
+        self._url = FunctionUrl(self._function, port=port)
+        self._ready = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="function-url", daemon=True)
+
+    @property
+    def violations(self) -> list[str]:
+        """What AWS would have punished so far: empty streamed bodies, long trailers, second replies."""
+        return self._function.violations
+
+    @property
+    def exit_codes(self) -> list[int | None]:
+        """Of the processes that have ended."""
+        return self._function.exit_codes
+
+    def start(self) -> Self:
+        """Returns when one process waits for events. If it cannot, ``init_error`` says why and every request is a
+        502, as on AWS.
+        """
+        self._thread.start()
+        self._ready.wait()
+        if self._error is not None:
+            raise self._error
+        return self
+
+    def stop(self) -> None:
+        if self._loop is not None and self._stopping is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._main())
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._ready.set()
+
+    async def _main(self) -> None:
+        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+        self.base_url = await self._url.start()
+        try:
+            self.init_error = await self._function.warm()
+            self._ready.set()
+            await self._stopping.wait()
+        finally:
+            await self._url.stop()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; prints one line with the URL when the function waits for events.
+
+    One of our handlers gets what it stands on: the embedded AWS of GATEWAY_STATE_DIR (that of a running `make run` if
+    there is one) and, without GEMINI_API_KEY, the bundled emulator as its upstream.
+    """
+    parser = argparse.ArgumentParser(prog="python -m infra.local.function_url", description=__doc__)
+    parser.add_argument("--handler", default="chat_completions", help="module in handlers/, or a whole dotted name")
+    parser.add_argument("--port", type=int, default=9001)
+    parser.add_argument("--processes", type=int, default=10, help="requests served at the same time (default 10)")
+    parser.add_argument("--timeout", type=float, default=900.0, help="seconds a request may take (default 900)")
+    parser.add_argument(
+        "--env", action="append", default=[], metavar="KEY[=VALUE]", help="a variable; without a value, ours"
+    )
+    options = parser.parse_args(arguments)
+    with ExitStack() as stack:
+        environment: dict[str, str] = {}
+        if "." not in options.handler:
+            home = Path(os.environ.get("GATEWAY_STATE_DIR") or ".local")
+            try:
+                ground = stack.enter_context(surroundings(os.environ, home, _base_url(home, options.port)))
+            except ConfigurationError as error:
+                print(f"function URL: {error}", file=sys.stderr)
+                return 1
+            environment = _function_variables(ground.environment)
+        environment |= _variables(options.env)
+        function = Function(
+            configuration(
+                options.handler, environment=environment, processes=options.processes, timeout=options.timeout
+            )
+        )
+        return asyncio.run(_serve(FunctionUrl(function, port=options.port)))
+
+
+def _base_url(home: Path, port: int) -> str:
+    """What the credentials file is to name: the gateway of `make run` if it has been there first."""
+    try:
+        return str(json.loads((home / "credentials.json").read_text("utf-8"))["base_url"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"http://127.0.0.1:{port}"
+
+
+def _function_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Of what surrounds us, what a function sees: the variables of template.yaml, the way to AWS, the Gemini keys."""
+    declared = Template.read(PROJECT / "template.yaml", {}, "", "").environment()
+    return {
+        name: value
+        for name, value in environment.items()
+        # an empty AWS_PROFILE is a profile without a name for botocore
+        if value and (name in declared or name.startswith("AWS_") or name in ("GEMINI_API_KEY", "NO_PROXY"))
+    }
+
+
+def _variables(pairs: Sequence[str]) -> dict[str, str]:
+    split = [pair.partition("=") for pair in pairs]
+    return {name: value if equals else os.environ.get(name, "") for name, equals, value in split}
+
+
+async def _serve(url: FunctionUrl) -> int:
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    base_url = await url.start()
+    try:
+        failure = await url.function.warm()
+        if failure is not None:
+            print(f"{failure.error_type}: {failure.message}", file=sys.stderr)
+            return 1
+        print(f"function URL of {url.function.configuration.handler}: {base_url}", flush=True)
+        await stopping.wait()
+        return 0
+    finally:
+        await url.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,260 @@
+"""The way to the upstream: the one module that imports httpx.
+
+A call sends exactly one credential, follows no redirect, asks for no compression and never logs a URL. Failures are
+`GatewayError`s; no httpx type leaves this module.
+"""
+
+import asyncio
+import json
+import logging
+import re
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+from urllib.parse import quote, urlsplit
+
+import httpx
+
+from shared.errors import GatewayError
+from shared.gemini.errors import from_chunk, from_response
+from shared.sse import MAX_EVENT_BYTES, SseEvent, SseSplitter
+
+_MODEL = re.compile(r"[A-Za-z0-9._-]{1,100}")
+_METHOD = re.compile(r"[A-Za-z]{1,64}")
+_CREDENTIAL = re.compile(r"[\x21-\x7e]{1,4096}")
+_ERROR_BYTES = 1024 * 1024
+_VERSION_PATH = re.compile(r"/v\d\w*$")
+
+Body = Mapping[str, Any] | bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds. A thinking model may be silent for long, before its first event and between two."""
+
+    connect: float = 3
+    write: float = 10
+    first_byte: float = 60
+    first_byte_thinking: float = 240
+    idle: float = 60
+    idle_thinking: float = 180
+
+
+class UpstreamStream:
+    """The chunks of one reply, in order, the first already received. `service_tier` is the tier that served it, in
+    lower case, "" where the upstream did not say. Leaving the iteration early is fine: the call's context frees the
+    connection."""
+
+    def __init__(self, first: Mapping[str, Any], rest: AsyncIterator[Mapping[str, Any]], service_tier: str) -> None:
+        self.service_tier = service_tier
+        self._first: Mapping[str, Any] | None = first
+        self._rest = rest
+
+    def __aiter__(self) -> AsyncIterator[Mapping[str, Any]]:
+        return self
+
+    async def __anext__(self) -> Mapping[str, Any]:
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
+        return await anext(self._rest)
+
+
+class GeminiClient:
+    """One connection pool and one TLS context for the life of the process: make it at start-up, `aclose()` it last.
+
+    `base_url` is the upstream's root; `version` goes before the path unless the root already ends with one.
+    """
+
+    def __init__(self, base_url: str, *, timeouts: Timeouts | None = None, version: str = "v1beta") -> None:
+        self._timeouts = timeouts or Timeouts()
+        root = base_url.rstrip("/")
+        self._root = root if _VERSION_PATH.search(root) else f"{root}/{version}"
+        for name in ("httpx", "httpcore"):  # their lines print whole URLs and headers
+            logging.getLogger(name).setLevel(logging.WARNING)
+        self._http = httpx.AsyncClient(
+            verify=_tls_context(root),
+            trust_env=False,
+            follow_redirects=False,
+            timeout=httpx.Timeout(None, connect=self._timeouts.connect, write=self._timeouts.write, pool=5),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=60),
+            headers={"accept-encoding": "identity", "user-agent": "serverless-gemini-gateway"},
+        )
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    @asynccontextmanager
+    async def stream(
+        self, model: str, body: Body, credential: str, *, deadline_s: float | None = None, thinking: bool = False
+    ) -> AsyncGenerator[UpstreamStream]:
+        """`streamGenerateContent` as server-sent events. `deadline_s` is the time that this call may take in all.
+
+        Entering waits for the first event, so that a refusal keeps its own kind: every row of the upstream's errors,
+        `upstream_unreachable`, `upstream_timeout`, `upstream_invalid_response`. Iterating raises `upstream_interrupted`
+        where the stream breaks, and `upstream_timeout` where it stalls. A later chunk that holds an error object is
+        yielded as it came: the reader judges it.
+        """
+        wait = self._timeouts.first_byte_thinking if thinking else self._timeouts.first_byte
+        idle = self._timeouts.idle_thinking if thinking else self._timeouts.idle
+        clock = _Deadline(deadline_s)
+        request = self._request(model, "streamGenerateContent", body, credential, deadline_s, stream=True)
+        async with _limit(clock.within(wait)):
+            response = await self._send(request)
+        try:
+            async with aclosing(_chunks(response, clock, wait, idle)) as chunks:
+                async with _limit(clock.within(wait)):
+                    first = await _first_chunk(response, chunks)
+                yield UpstreamStream(first, chunks, response.headers.get("x-gemini-service-tier", "").lower())
+        finally:
+            await response.aclose()
+
+    async def call(
+        self, method: str, model: str, body: Body, credential: str, *, deadline_s: float | None = None
+    ) -> dict[str, Any]:
+        """A plain call, `countTokens` or `batchEmbedContents` for example, and its JSON object. Same errors as
+        `stream` before its first event."""
+        clock = _Deadline(deadline_s)
+        request = self._request(model, method, body, credential, deadline_s, stream=False)
+        async with _limit(clock.within(self._timeouts.first_byte)):
+            response = await self._send(request)
+            try:
+                data = await _read(response, MAX_EVENT_BYTES if response.status_code == 200 else _ERROR_BYTES)
+            finally:
+                await response.aclose()
+        if response.status_code != 200:
+            raise from_response(response.status_code, data)
+        parsed = _parse(data)
+        if "error" in parsed:
+            raise from_chunk(parsed["error"])
+        return dict(parsed)
+
+    def _request(
+        self, model: str, method: str, body: Body, credential: str, deadline_s: float | None, *, stream: bool
+    ) -> httpx.Request:
+        if not _MODEL.fullmatch(model) or model.strip(".") == "" or not _METHOD.fullmatch(method):
+            # httpx would resolve dot segments and let other marks of a URL through.
+            raise GatewayError("model_not_found", "The model name is not valid.", param="model")
+        if not _CREDENTIAL.fullmatch(credential):
+            raise GatewayError("upstream_auth", "The gateway's upstream credential is malformed.", reason="credentials")
+        headers = {"x-goog-api-key": credential, "content-type": "application/json"}
+        if deadline_s is not None:
+            headers["x-server-timeout"] = str(max(1, int(deadline_s)))
+        content = body if isinstance(body, bytes) else _encode(body)
+        url = f"{self._root}/models/{quote(model, safe='')}:{method}" + ("?alt=sse" if stream else "")
+        return self._http.build_request("POST", url, content=content, headers=headers)
+
+    async def _send(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return await self._http.send(request, stream=True)
+        except httpx.TransportError as error:
+            raise GatewayError("upstream_unreachable", "The upstream could not be reached.") from error
+
+
+class _Deadline:
+    """How much of a call's time is left."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self._clock = asyncio.get_running_loop().time
+        self._end = None if seconds is None else self._clock() + seconds
+
+    def within(self, seconds: float) -> float:
+        return seconds if self._end is None else max(0.0, min(seconds, self._end - self._clock()))
+
+
+@asynccontextmanager
+async def _limit(seconds: float) -> AsyncGenerator[None]:
+    """Raise `upstream_timeout` where the block takes longer. Never wraps a `yield` to the caller, whose time is its
+    own."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise GatewayError("upstream_timeout", "The upstream did not answer in time.") from error
+
+
+async def _first_chunk(response: httpx.Response, chunks: AsyncGenerator[Mapping[str, Any]]) -> Mapping[str, Any]:
+    if response.status_code != 200:
+        raise from_response(response.status_code, await _read(response, _ERROR_BYTES))
+    if not response.headers.get("content-type", "").lower().startswith("text/event-stream"):
+        raise GatewayError("upstream_invalid_response", "The upstream answered a stream in another form.")
+    try:
+        first = await anext(chunks)
+    except StopAsyncIteration:
+        raise GatewayError("upstream_invalid_response", "The upstream's reply is empty.") from None
+    except GatewayError as error:
+        if error.kind == "upstream_interrupted":  # nothing was begun yet: as good as never connected
+            raise GatewayError("upstream_unreachable", "The upstream could not be reached.") from error
+        raise
+    if "error" in first:
+        raise from_chunk(first["error"])
+    return first
+
+
+async def _chunks(
+    response: httpx.Response, clock: _Deadline, patience: float, idle: float
+) -> AsyncGenerator[Mapping[str, Any]]:
+    """Every event's object; `patience` is the seconds until the first bytes, `idle` those between two pieces."""
+    splitter = SseSplitter()
+    async with aclosing(_pieces(response)) as pieces:
+        while True:
+            async with _limit(clock.within(patience)):
+                piece = await anext(pieces, None)
+            patience = idle
+            for event in splitter.close() if piece is None else splitter.feed(piece):
+                yield _parse_event(event)
+            if piece is None:
+                return
+
+
+async def _pieces(response: httpx.Response) -> AsyncGenerator[bytes]:
+    """The body's bytes; decompressed, should the upstream compress although nobody asked for it."""
+    try:
+        async with aclosing(cast(AsyncGenerator[bytes], response.aiter_bytes())) as pieces:
+            async for piece in pieces:
+                yield piece
+    except (httpx.TransportError, httpx.StreamError, httpx.DecodingError) as error:
+        raise GatewayError("upstream_interrupted", "The upstream's reply broke off.") from error
+
+
+async def _read(response: httpx.Response, limit: int) -> bytes:
+    """The whole body of an answer, or its first `limit` bytes where that is an error's."""
+    gathered = bytearray()
+    async with aclosing(_pieces(response)) as pieces:
+        async for piece in pieces:
+            gathered += piece
+            if len(gathered) > limit:
+                if response.status_code == 200:
+                    raise GatewayError("upstream_invalid_response", "The upstream's reply is too large.")
+                break
+    return bytes(gathered[:limit])
+
+
+def _parse_event(event: SseEvent) -> Mapping[str, Any]:
+    return _parse(event.data, unwrap=event.kind == "bare")
+
+
+def _parse(data: bytes, *, unwrap: bool = False) -> Mapping[str, Any]:
+    """One JSON object; an error outside of any event may come wrapped in an array."""
+    try:
+        parsed = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise GatewayError("upstream_invalid_response", "The upstream's reply is not valid JSON.") from error
+    if unwrap and isinstance(parsed, list) and parsed:
+        parsed = parsed[0]
+    if not isinstance(parsed, Mapping):
+        raise GatewayError("upstream_invalid_response", "The upstream's reply is no JSON object.")
+    return parsed
+
+
+def _encode(body: Mapping[str, Any]) -> bytes:
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+def _tls_context(root: str) -> ssl.SSLContext:
+    """The roots are loaded only for a host that needs them: 15-30 ms of a cold start."""
+    if urlsplit(root).scheme == "https":
+        return httpx.create_ssl_context(trust_env=False)
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -1,0 +1,215 @@
+"""What a call costs: one formula, integers only, in nano-dollars (10^-9 USD).
+
+Prices are generated data in nano-dollars per 1,000 tokens, with start dates; `price_of` picks the band of the UTC day
+on which the request began. Sources: Google's pricing page by way of genai-prices and the reasons in `infra/catalog`.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from typing import Final
+
+from shared.events import Usage
+from shared.gemini.catalog import ResolvedModel, longest_prefix, not_found
+from shared.gemini.catalog_data.prices import PRICE_VERSION, PRICES, TIERS
+
+__all__ = ["LONG_PROMPT", "PRICE_VERSION", "Price", "Rates", "TierFactor", "cost_nano", "estimate_nano", "price_of"]
+
+LONG_PROMPT: Final = 200_000  # prompt tokens above which the whole request moves to the long rates
+
+# An answer holds a few images at most (about 1,100 to 2,000 tokens each), however large its token limit is.
+_MEDIA_TOKENS: Final = 8_192
+
+_PER_CENT: Final = 100
+_PER_TOKENS: Final = 1_000
+
+# `-09-2025`, `-2025-12-01`, `-05-20`, `-001`, `-preview`: the same model at the same price.
+_TRAILER: Final = re.compile(r"-(?:\d{4}-\d{2}-\d{2}|\d{2}-\d{4}|\d{2}-\d{2}|\d+|preview)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Nano-dollars per 1,000 tokens. The maps hold the modalities (TEXT, IMAGE, AUDIO, VIDEO, DOCUMENT) with a price of
+    their own; `cached` is None where the model has no cached price."""
+
+    input: int
+    cached: int | None
+    output: int
+    input_by_modality: Mapping[str, int]
+    cached_by_modality: Mapping[str, int]
+    output_by_modality: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class TierFactor:
+    """A service tier against the standard one, in percent; `cached` replaces the cached price where that is no multiple
+    (nano-dollars per 1,000 tokens)."""
+
+    percent: int
+    cached_percent: int
+    cached: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Everything that prices one model on one day. `search` is in nano-dollars per search query, or per grounded answer
+    where `search_per_answer`."""
+
+    rates: Rates
+    long: Rates | None
+    tiers: Mapping[str, TierFactor]
+    search: int
+    search_per_answer: bool
+
+    def rates_for(self, prompt_tokens: int) -> Rates:
+        return self.long if self.long is not None and prompt_tokens > LONG_PROMPT else self.rates
+
+    def tier(self, name: str) -> TierFactor:
+        """By the upstream's word in any case; an unknown or missing one is the standard tier."""
+        return self.tiers.get(name.lower(), _STANDARD)
+
+
+_STANDARD: Final = TierFactor(_PER_CENT, _PER_CENT, None)
+
+
+def price_of(model: str, today: date, effective: str | None = None) -> tuple[Price, bool]:
+    """(price, estimated) of `model`, the response's `modelVersion` or an id, on the UTC day `today`.
+
+    An id outside the catalog is looked up without its trailing date, number or `-preview`; then, marked as estimated,
+    by the longest known id that it extends, and last as `effective`. Raises GatewayError `model_not_found` with reason
+    `price_unknown` where nothing matches: what has no price is not served.
+    """
+    known = _trimmed(model.removeprefix("models/"))
+    if known in PRICES:
+        return _price(known, _band(known, today)), False
+    guess = longest_prefix(known, PRICES)
+    if not guess and effective:
+        guess = _trimmed(effective)
+        if guess not in PRICES:
+            guess = longest_prefix(guess, PRICES)
+    if not guess:
+        raise not_found(model, reason="price_unknown")
+    return _price(guess, _band(guess, today)), True
+
+
+def cost_nano(usage: Usage, price: Price) -> int:
+    """The cost of ONE upstream call in nano-dollars, rounded up once, never negative.
+
+    Add the costs of several calls, not their usages: long prompts and grounded answers are priced by the call. Thoughts
+    cost as text output; tokens that the upstream's own tools put into the prompt cost as text input; tokens without a
+    modality cost as text. The tier is the served one and does not touch the price of searches.
+    """
+    rates, tier = price.rates_for(usage.prompt_tokens), price.tier(usage.service_tier)
+    prompt = _split(usage.prompt_tokens, usage.prompt_modalities)
+    cached = _cached_split(usage.cached_tokens, usage.cached_modalities, prompt)
+    output = _split(usage.output_tokens, usage.output_modalities)
+    full = (
+        sum((count - cached.get(kind, 0)) * _input_rate(rates, kind) for kind, count in prompt.items())
+        + usage.tool_use_tokens * rates.input
+        + sum(count * rates.output_by_modality.get(kind, rates.output) for kind, count in output.items())
+        + usage.reasoning_tokens * rates.output
+    ) * tier.percent
+    saved = sum(count * _cached_rate(rates, tier, kind) for kind, count in cached.items())
+    return _whole(full + saved) + _search_cost(usage, price)
+
+
+def estimate_nano(price: Price, input_tokens: int, output_tokens: int, *, service_tier: str = "") -> int:
+    """What to reserve for one call with at most these tokens, in nano-dollars: long rates where the input may reach
+    them, nothing cached, no discount, media output at its own price, a dearer tier where the client asks for one. Input
+    counts as text; searches are not in it."""
+    rates = price.rates_for(input_tokens)
+    media = min(output_tokens, _MEDIA_TOKENS)
+    dearest = max([rates.output, *rates.output_by_modality.values()])
+    tokens = input_tokens * rates.input + media * dearest + (output_tokens - media) * rates.output
+    return _whole(tokens * max(_PER_CENT, price.tier(service_tier).percent))
+
+
+def reservation_nano(
+    model: ResolvedModel, today: date, input_tokens: int, output_tokens: int, *, service_tier: str = ""
+) -> int:
+    """The estimate at the dearest model that may answer: the one sent, the one Google runs for it, the fallback. Raises
+    like `price_of`."""
+    names = dict.fromkeys(name for name in (model.id, model.effective, model.fallback_on_404) if name)
+    prices = (price_of(name, today)[0] for name in names)
+    return max(estimate_nano(price, input_tokens, output_tokens, service_tier=service_tier) for price in prices)
+
+
+def _trimmed(name: str) -> str:
+    """The name, or what is left of it when trailers are taken off until the catalog knows it."""
+    while name not in PRICES:
+        shorter = _TRAILER.sub("", name)
+        if shorter == name:
+            break
+        name = shorter
+    return name
+
+
+def _band(model: str, today: date) -> int:
+    day = today.isoformat()
+    return max(index for index, (since, *_) in enumerate(PRICES[model]) if since <= day)
+
+
+@cache
+def _price(model: str, band: int) -> Price:
+    _, rates, long, tiers, search, search_per_answer = PRICES[model][band]
+    return Price(
+        rates=Rates(*rates),
+        long=Rates(*long) if long else None,
+        tiers={name: TierFactor(*factor) for name, factor in TIERS[tiers].items()},
+        search=search,
+        search_per_answer=search_per_answer,
+    )
+
+
+def _split(total: int, modalities: Mapping[str, int]) -> dict[str, int]:
+    """`total` by modality; what the details leave out is text, what they claim beyond `total` is ignored."""
+    parts: dict[str, int] = {}
+    left = total
+    for kind in sorted(modalities):
+        if kind != "TEXT":
+            parts[kind] = min(modalities[kind], left)
+            left -= parts[kind]
+    return {"TEXT": left, **parts}
+
+
+def _cached_split(total: int, modalities: Mapping[str, int], prompt: Mapping[str, int]) -> dict[str, int]:
+    """The cached part of every part of the prompt: first what the details say, then text, then the rest. Never more
+    than the part itself, whatever `total` claims."""
+    parts: dict[str, int] = {}
+    left = total
+    for kind, count in prompt.items():
+        if kind != "TEXT":
+            parts[kind] = min(modalities.get(kind, 0), count, left)
+            left -= parts[kind]
+    for kind, count in prompt.items():
+        more = min(count - parts.get(kind, 0), left)
+        parts[kind] = parts.get(kind, 0) + more
+        left -= more
+    return parts
+
+
+def _input_rate(rates: Rates, kind: str) -> int:
+    return rates.input_by_modality.get(kind, rates.input)
+
+
+def _cached_rate(rates: Rates, tier: TierFactor, kind: str) -> int:
+    """Nano-dollars per 1,000 tokens, times 100; never more than the same token would cost uncached."""
+    uncached = _input_rate(rates, kind) * tier.percent
+    own = rates.cached_by_modality.get(kind)
+    if own is not None:
+        return min(own * tier.cached_percent, uncached)
+    if rates.cached is None:
+        return uncached
+    if tier.cached is not None:
+        return min(tier.cached * _PER_CENT, uncached)
+    return min(rates.cached * tier.cached_percent, uncached)
+
+
+def _search_cost(usage: Usage, price: Price) -> int:
+    return price.search * (min(usage.search_queries, 1) if price.search_per_answer else usage.search_queries)
+
+
+def _whole(amount: int) -> int:
+    return -(-amount // (_PER_TOKENS * _PER_CENT))

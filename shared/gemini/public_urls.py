@@ -1,0 +1,105 @@
+"""Which links may be handed on: judged by spelling alone, before anybody resolves or fetches anything."""
+
+import ipaddress
+import re
+import unicodedata
+from urllib.parse import SplitResult, urlsplit
+
+from shared.errors import GatewayError
+
+_ODD_CHARACTERS = re.compile(r"[\s\x00-\x20\x7f\\]")
+_HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_INSIDE = ("localhost", "local", "internal", "intranet", "lan", "home", "corp", "localdomain", "onion", "arpa", "test")
+_PORTS = (None, 80, 443)
+_YOUTUBE = frozenset({"youtube.com", "www.youtube.com", "m.youtube.com", "youtu.be"})
+_GEMINI_HOSTS = frozenset({"generativelanguage.googleapis.com"})
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+# Python 3.12 and 3.13 call these global although they are not, or lead somewhere else.
+_DENIED = tuple(
+    ipaddress.ip_network(text)
+    for text in ("224.0.0.0/4", "192.0.0.0/24", "168.63.129.16/32", "ff00::/8", "fec0::/10", "5f00::/16")
+)
+_EMBEDDING_IPV4 = tuple(
+    (ipaddress.IPv6Network(text), shift)
+    for text, shift in (
+        ("64:ff9b::/96", 0),
+        ("64:ff9b:1::/48", 0),
+        ("::/96", 0),
+        ("::ffff:0:0/96", 0),
+        ("2002::/16", 80),
+    )
+)
+
+
+def is_youtube(url: str) -> bool:
+    return (urlsplit(url).hostname or "") in _YOUTUBE
+
+
+def is_gemini_file(url: str) -> bool:
+    parts = urlsplit(url)
+    return (
+        parts.hostname in _GEMINI_HOSTS
+        and re.fullmatch(r"/(?:download/)?v1[a-z0-9]*/files/[\w-]+(?::\w+)?", parts.path) is not None
+    )
+
+
+def refuse_unless_public(url: str, param: str | None) -> None:
+    """Raise `url_not_allowed` unless the link is plainly spelled and names a public host: http(s) on its own port, no
+    user-info, no odd characters, no disguised or private address, no name that only resolves inside a network."""
+    parts = _split(url)
+    if parts is None or not _is_public_host(parts.hostname or ""):
+        raise GatewayError("url_not_allowed", "The URL must be a plain http(s) link to a public host.", param=param)
+
+
+def is_public_address(address: IPAddress) -> bool:
+    """Whether an address is one of the open internet, embedded IPv4 addresses judged too."""
+    if any(address.version == network.version and address in network for network in _DENIED):
+        return False
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = _embedded(address)
+        if inner is not None:
+            return is_public_address(inner)
+    return address.is_global
+
+
+def _split(url: str) -> SplitResult | None:
+    if _ODD_CHARACTERS.search(url) or len(url) > 8192:
+        return None
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in ("http", "https") or "@" in parts.netloc or port not in _PORTS:
+        return None
+    return parts
+
+
+def _is_public_host(host: str) -> bool:
+    if ":" in host:  # only an IPv6 literal has colons; a zone id makes it link-local
+        try:
+            return "%" not in host and is_public_address(ipaddress.IPv6Address(host))
+        except ValueError:
+            return False
+    try:
+        return is_public_address(ipaddress.IPv4Address(host))
+    except ValueError:
+        pass  # a name, or one of the odd spellings of an address, which the pattern below refuses
+    if unicodedata.normalize("NFKC", host) != host or "\u3002" in host:
+        return False  # full-width digits and dots turn into an address when resolved
+    try:
+        name = host.encode("idna").decode() if not host.isascii() else host
+    except UnicodeError:
+        return False
+    return _HOST.fullmatch(name) is not None and name.rpartition(".")[2] not in _INSIDE
+
+
+def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    if address.teredo is not None:
+        return address.teredo[1]
+    for network, shift in _EMBEDDING_IPV4:
+        if address in network:
+            return ipaddress.IPv4Address((int(address) >> shift) & 0xFFFFFFFF)
+    return None

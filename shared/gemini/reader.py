@@ -1,0 +1,340 @@
+"""Upstream chunks to reply events: one reader for one candidate, over all hops of a long decode.
+
+Chunks are cumulative in nothing but their usage: each brings new parts, and the last word counts for everything else.
+The finish reason may stand on an early chunk, on an extra chunk without content, or twice; so the end of the bytes ends
+the answer, and the end without a finish reason is a failure.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from shared.errors import GatewayError
+from shared.events import (
+    BlockDelta,
+    BlockEnd,
+    BlockKind,
+    BlockStart,
+    Citation,
+    Code,
+    CodeResult,
+    End,
+    Event,
+    Finish,
+    Logprobs,
+    LooseSignature,
+    Media,
+    ServerTool,
+    Start,
+    ToolCall,
+    Usage,
+)
+from shared.gemini.errors import from_chunk
+from shared.gemini.finish import (
+    BLOCK_NUMBERS,
+    FINISH_NUMBERS,
+    LANGUAGE_NUMBERS,
+    OUTCOME_NUMBERS,
+    enum_word,
+    finish_class,
+)
+from shared.gemini.grounding import TextMap, citations, search_queries
+from shared.gemini.usage import estimate_tokens, has_counters, read_usage
+
+# Shown by extensions only, and the last non-empty one counts: groundingMetadata is {} on all chunks but one.
+_UNSPECIFIED = FINISH_NUMBERS[0]  # no word at all: the default value of an enum
+_METADATA = ("groundingMetadata", "citationMetadata", "urlContextMetadata", "safetyRatings")
+
+
+class _Hop:
+    """What one upstream call has said; a long decode has several, each with its own numbers and offsets."""
+
+    def __init__(self, text_offset: int) -> None:
+        self.text_offset = text_offset  # characters of visible text in earlier hops
+        self.text: list[str] = []
+        self.part_starts: list[int | None] = []
+        self.text_length = 0
+        self.thought_length = 0
+        self.usage_metadata: Mapping[str, Any] | None = None
+        self.usage_is_last = False  # no content and no finish after it
+        self.finish = ""
+        self.message: str | None = None
+        self.grounding: Mapping[str, Any] = {}
+        self.chunk_seen = False
+        self.token: str | None = None
+        self.token_is_fresh = False
+        self.candidate_seen = False
+        self.block_reason: str | None = None
+
+
+class ReplyReader:
+    """`feed` every chunk, then `close`. Function calls are held until a finish reason, because a parsed call may come
+    with the reason that forbids running it; what follows a held call waits with it, so that order is kept.
+
+    `usage` is the latest known at any time, `finish` the upstream's word for the running hop ("" so far),
+    `continuation_token` the hop's latest token; `token_covers_output` says that nothing came after that token, so a
+    broken stream can resume there. `output_seen` means that an event with visible output left the reader.
+    """
+
+    def __init__(self) -> None:
+        self.started = False
+        self.response_id = ""
+        self.model_version = ""
+        self.output_seen = False
+        self._next_index = 0
+        self._open: tuple[int, BlockKind] | None = None
+        self._held: list[Mapping[str, Any]] = []
+        self._hop = _Hop(0)
+        self._earlier = Usage()
+        self._earlier_citations: list[Citation] = []
+        self._metadata: dict[str, Any] = {}
+
+    @property
+    def finish(self) -> str:
+        return self._hop.finish
+
+    @property
+    def continuation_token(self) -> str | None:
+        return self._hop.token
+
+    @property
+    def token_covers_output(self) -> bool:
+        return self._hop.token is not None and self._hop.token_is_fresh
+
+    @property
+    def hop_output_seen(self) -> bool:
+        """Whether the running hop brought any text, thought or part: a hop without is not worth another."""
+        return bool(self._hop.part_starts)
+
+    @property
+    def usage(self) -> Usage:
+        return self._earlier + self._hop_usage()
+
+    def feed(self, chunk: Mapping[str, Any]) -> list[Event]:
+        """The events of one chunk. An error object raises the `GatewayError` that it means: its own kind before
+        anything was read, `upstream_interrupted` with the finer word as `reason` after."""
+        if not isinstance(chunk, Mapping):
+            raise GatewayError("upstream_invalid_response", "A chunk of the upstream's reply is no object.")
+        if "error" in chunk:
+            raise self._failure(chunk)
+        events: list[Event] = []
+        self._hop.chunk_seen = True
+        self._identify(chunk, events)
+        candidate = _first_candidate(chunk)
+        if candidate is not None:
+            self._read_candidate(candidate, events)
+        feedback = chunk.get("promptFeedback")
+        if isinstance(feedback, Mapping):
+            reason = enum_word(feedback.get("blockReason"), BLOCK_NUMBERS)
+            self._hop.block_reason = reason or self._hop.block_reason or ""
+        self._read_usage(chunk)
+        return events
+
+    def next_hop(self) -> None:
+        """Continue with the chunks of another upstream call: a long decode goes on, or a broken stream resumes. The
+        finish of the hop so far is suppressed and its usage kept; block numbers and text offsets run on."""
+        self._held.clear()  # nothing is held after a finish reason, and an unfinished call must not run
+        self._earlier = self.usage
+        self._earlier_citations += self._citations()
+        self._hop = _Hop(self._hop.text_offset + self._hop.text_length)
+
+    def close(self) -> list[Event]:
+        """The last events, `End` among them. Raises upstream_truncated when the upstream never said how it ended."""
+        hop = self._hop
+        reason, finish = hop.finish, finish_class(hop.finish)
+        prompt_blocked = (
+            hop.block_reason is not None and not reason and (bool(hop.block_reason) or not hop.candidate_seen)
+        )
+        if prompt_blocked:
+            reason, finish = hop.block_reason or BLOCK_NUMBERS[0], "blocked"
+        elif not reason:
+            raise GatewayError("upstream_truncated", "The upstream's reply ended before it was complete.")
+        events: list[Event] = []
+        self._release(finish, events)
+        self._close_block(events)
+        events += self._earlier_citations + self._citations()
+        events.append(
+            End(finish, reason, self.usage, hop.message, prompt_blocked=prompt_blocked, metadata=self._metadata)
+        )
+        return events
+
+    def _failure(self, chunk: Mapping[str, Any]) -> GatewayError:
+        error = from_chunk(chunk["error"])
+        if not self.started:
+            return error
+        word = error.reason or error.kind.removeprefix("upstream_")
+        return GatewayError("upstream_interrupted", error.message, retry_after=error.retry_after, reason=word)
+
+    def _identify(self, chunk: Mapping[str, Any], events: list[Event]) -> None:
+        version, response_id = chunk.get("modelVersion"), chunk.get("responseId")
+        if not self.model_version and isinstance(version, str):
+            self.model_version = version.rpartition("/")[2]
+        if not self.response_id and isinstance(response_id, str):
+            self.response_id = response_id
+        if not self.started:
+            self.started = True
+            events.append(Start(self.response_id, self.model_version))
+
+    def _read_candidate(self, candidate: Mapping[str, Any], events: list[Event]) -> None:
+        hop = self._hop
+        hop.candidate_seen = True
+        content = candidate.get("content")
+        parts = content.get("parts") if isinstance(content, Mapping) else None
+        for part in parts if isinstance(parts, list) else []:
+            if isinstance(part, Mapping):
+                hop.usage_is_last = hop.token_is_fresh = False
+                if self._held or "functionCall" in part:
+                    self._held.append(part)
+                else:
+                    self._read_part(part, events)
+        if self._read_ending(candidate):
+            self._release(finish_class(hop.finish), events)
+        if isinstance(candidate.get("logprobsResult"), Mapping):
+            events.append(_logprobs(candidate["logprobsResult"]))
+
+    def _read_ending(self, candidate: Mapping[str, Any]) -> bool:
+        """Note what a candidate says of its end; whether it is a finish reason that settles the held calls."""
+        hop = self._hop
+        reason = enum_word(candidate.get("finishReason"), FINISH_NUMBERS)
+        settled = reason not in ("", _UNSPECIFIED)
+        if settled or (reason and not hop.finish):
+            hop.finish, hop.usage_is_last = reason, False
+        if isinstance(candidate.get("finishMessage"), str) and candidate["finishMessage"]:
+            hop.message = candidate["finishMessage"]
+        if isinstance(candidate.get("continuationToken"), str) and candidate["continuationToken"]:
+            hop.token, hop.token_is_fresh = candidate["continuationToken"], True
+        for name in _METADATA:
+            if candidate.get(name):
+                self._metadata[name] = candidate[name]
+        if isinstance(grounding := candidate.get("groundingMetadata"), Mapping) and grounding:
+            hop.grounding = grounding
+        return settled
+
+    def _read_usage(self, chunk: Mapping[str, Any]) -> None:
+        metadata = chunk.get("usageMetadata")
+        if has_counters(metadata):
+            self._hop.usage_metadata, self._hop.usage_is_last = metadata, True
+
+    def _hop_usage(self) -> Usage:
+        """The latest usage object as a whole; counts are estimates where content came after it or none came at all."""
+        hop = self._hop
+        searches = Usage(search_queries=search_queries(hop.grounding))
+        if hop.usage_metadata is None:
+            output, thoughts = estimate_tokens(hop.text_length), estimate_tokens(hop.thought_length)
+            return searches + Usage(output_tokens=output, reasoning_tokens=thoughts, estimated=hop.chunk_seen)
+        counted = read_usage(hop.usage_metadata, text_characters=hop.text_length, thought_characters=hop.thought_length)
+        return searches + counted + Usage(estimated=not hop.usage_is_last)
+
+    def _release(self, finish: Finish, events: list[Event]) -> None:
+        """Let the held parts go; a fault of the model forbids its calls, not what it said."""
+        held, self._held = self._held, []
+        for part in held:
+            if finish not in ("fault", "account") or "functionCall" not in part:
+                self._read_part(part, events)
+
+    def _read_part(self, part: Mapping[str, Any], events: list[Event]) -> None:
+        signature = part.get("thoughtSignature")
+        signature = signature if isinstance(signature, str) and signature else None
+        text = part.get("text")
+        if isinstance(text, str) and text:
+            self._read_text(text, "reasoning" if part.get("thought") is True else "text", signature, events)
+            return
+        event = self._read_other(part, signature)
+        if not isinstance(text, str):
+            self._hop.part_starts.append(None)
+        if event is not None:
+            self._close_block(events)
+            self._next_index += 1
+            self.output_seen = self.output_seen or not isinstance(event, ServerTool)
+            events.append(event)
+        elif signature and self._open and self._open[1] == "text":
+            self._close_block(events, signature)
+        elif signature and part.get("thought") is not True:
+            events.append(LooseSignature(signature))
+
+    def _read_text(self, text: str, kind: BlockKind, signature: str | None, events: list[Event]) -> None:
+        hop = self._hop
+        if self._open is None or self._open[1] != kind:
+            self._close_block(events)
+            self._open = (self._next_index, kind)
+            self._next_index += 1
+            hop.part_starts.append(hop.text_length if kind == "text" else None)
+            events.append(BlockStart(self._open[0], kind))
+        elif not hop.part_starts:  # a block that runs on from the hop before
+            hop.part_starts.append(0 if kind == "text" else None)
+        events.append(BlockDelta(self._open[0], text))
+        if kind == "text":
+            hop.text.append(text)
+            hop.text_length += len(text)
+            self.output_seen = True
+        else:
+            hop.thought_length += len(text)
+        if signature:
+            self._close_block(events, signature)
+
+    def _read_other(self, part: Mapping[str, Any], signature: str | None) -> Event | None:
+        """The event of a part that is no text; None for one that shows nothing: a draft image among the thoughts, or a
+        piece of a call, which only Vertex AI sends, and which must not run."""
+        index = self._next_index
+        if isinstance(call := part.get("functionCall"), Mapping) and _is_whole(call):
+            return ToolCall(index, call["name"], _arguments(call.get("args")), _id(call), signature)
+        if isinstance(blob := part.get("inlineData"), Mapping) and part.get("thought") is not True:
+            data = _text(blob.get("data"))
+            return Media(index, _text(blob.get("mimeType")), data, signature) if data else None
+        if isinstance(code := part.get("executableCode"), Mapping):
+            language = enum_word(code.get("language"), LANGUAGE_NUMBERS)
+            return Code(index, language, _text(code.get("code")), _id(code), signature)
+        if isinstance(result := part.get("codeExecutionResult"), Mapping):
+            outcome = enum_word(result.get("outcome"), OUTCOME_NUMBERS)
+            return CodeResult(index, outcome, _text(result.get("output")), _id(result), signature)
+        if "toolCall" in part or "toolResponse" in part:
+            return ServerTool(index, part)
+        return None
+
+    def _close_block(self, events: list[Event], signature: str | None = None) -> None:
+        if self._open is not None:
+            events.append(BlockEnd(self._open[0], signature))
+            self._open = None
+
+    def _citations(self) -> list[Citation]:
+        hop = self._hop
+        if not hop.grounding.get("groundingSupports"):
+            return []
+        return citations(hop.grounding, TextMap("".join(hop.text), hop.part_starts, hop.text_offset))
+
+
+def _first_candidate(chunk: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The candidate with index 0; an absent index means 0."""
+    candidates = chunk.get("candidates")
+    for candidate in candidates if isinstance(candidates, list) else []:
+        if isinstance(candidate, Mapping) and not candidate.get("index"):
+            return candidate
+    return None
+
+
+def _logprobs(result: Mapping[str, Any]) -> Logprobs:
+    ranked = [row.get("candidates") for row in _objects(result.get("topCandidates"))]
+    return Logprobs(_objects(result.get("chosenCandidates")), tuple(_objects(row) for row in ranked))
+
+
+def _objects(listed: Any) -> tuple[Mapping[str, Any], ...]:
+    return tuple(item for item in listed if isinstance(item, Mapping)) if isinstance(listed, list) else ()
+
+
+def _is_whole(call: Mapping[str, Any]) -> bool:
+    return isinstance(call.get("name"), str) and not call.get("willContinue") and "partialArgs" not in call
+
+
+def _arguments(args: Any) -> Mapping[str, Any]:
+    """Calls without parameters come with `{}`, once with nothing at all."""
+    if isinstance(args, Mapping):
+        return args
+    return {} if args is None else {"value": args}
+
+
+def _id(part: Mapping[str, Any]) -> str | None:
+    value = part.get("id")
+    return value if isinstance(value, str) and value else None
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,258 @@
+"""The registry: what every key store must do, and the life of a key on real engines."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from shared.errors import GatewayError
+from shared.gateway.key_terms import KeyTerms
+from shared.gateway.keyring import KeyDirectory, KeyRegistry, parse_key
+from shared.stores import key_records
+from shared.stores.aws import Aws
+from shared.stores.dynamodb import DynamoLedger
+from shared.stores.protocols import Admitted, KeyRecord, Refused, StoreConflict, StoreUnavailable
+from shared.stores.secrets import SecretsManagerStore
+from shared.stores.ssm import MAX_RECORD_BYTES, SsmKeyStore
+from tests.stores.bench import Bench
+
+FULL = KeyRecord(
+    kid="kid0000000000001",
+    acct="acct000000000001",
+    hash="ab" * 32,
+    pepper_id="p2",
+    name="Zoë's key",
+    owner="team",
+    status="disabled",
+    created_at=1,
+    not_before=2,
+    expires_at=3,
+    models=("gemini-*", "x"),
+    endpoints=("chat",),
+    ip_allow=("192.0.2.0/24",),
+    rpm=0,
+    rpm_burst=1,
+    tpm=2,
+    tpm_burst=3,
+    max_concurrency=4,
+    budget_period="month",
+    budget_limit_nano=12_500_000_000,
+    max_output_tokens=5,
+    url_fetch=True,
+    code_exec=False,
+    allow_query_key=False,
+    replaced_by="kid2",
+    version=7,
+)
+PLAIN = KeyRecord(kid="kid0000000000002", acct="a", hash="cd", pepper_id="p1")
+
+
+@pytest.fixture
+def store(aws: Aws, table: str) -> SsmKeyStore:
+    return SsmKeyStore(aws, f"/gw/{table}/keys")
+
+
+@pytest.fixture
+def secret_store(aws: Aws, environment: Mapping[str, str]) -> SecretsManagerStore:
+    return SecretsManagerStore(aws, environment["PEPPER_SECRET_ID"])
+
+
+@pytest.mark.parametrize("record", [FULL, PLAIN])
+async def test_a_record_comes_back_as_it_was_put(store: SsmKeyStore, record: KeyRecord) -> None:
+    await store.put(record)
+    assert await store.resolve(record.kid) == record
+
+
+async def test_unknown_and_impossible_kids_are_unknown(store: SsmKeyStore) -> None:
+    for kid in ("unknown000000000", "", "../pepper", "a/b", "a" * 65):
+        assert await store.resolve(kid) is None
+
+
+async def test_a_put_without_overwrite_meets_a_conflict(store: SsmKeyStore) -> None:
+    await store.put(PLAIN, overwrite=False)
+    with pytest.raises(StoreConflict):
+        await store.put(replace(PLAIN, name="other"), overwrite=False)
+    assert await store.resolve(PLAIN.kid) == PLAIN
+    await store.put(replace(PLAIN, name="other"))
+    assert await store.resolve(PLAIN.kid) == replace(PLAIN, name="other")
+
+
+async def test_pages_hold_every_record_once(store: SsmKeyStore) -> None:
+    records = [replace(PLAIN, kid=f"kid{number:013d}") for number in range(23)]
+    for record in records:
+        await store.put(record)
+    found: list[KeyRecord] = []
+    cursor, pages = None, 0
+    while pages == 0 or cursor is not None:
+        page, cursor = await store.page(cursor)
+        found += page
+        pages += 1
+    assert sorted(found, key=lambda record: record.kid) == records
+    assert pages == 3
+
+
+async def test_a_record_that_does_not_fit_is_refused_by_us(store: SsmKeyStore) -> None:
+    """A local engine takes any size, SSM does not."""
+    room = MAX_RECORD_BYTES - len(key_records.dumps(replace(PLAIN, name="x")).encode()) + 1
+    await store.put(replace(PLAIN, name="x" * room))
+    with pytest.raises(ValueError, match="4097 bytes"):
+        await store.put(replace(PLAIN, name="x" * (room + 1)))
+    with pytest.raises(ValueError, match="bytes"):
+        await store.put(replace(PLAIN, name="ö" * (room // 2 + 1)))
+
+
+async def test_the_value_is_encrypted_at_rest(store: SsmKeyStore, aws: Aws, table: str) -> None:
+    await store.put(PLAIN)
+    parameter = aws.client("ssm").get_parameter(Name=f"/gw/{table}/keys/{PLAIN.kid}")["Parameter"]
+    assert parameter["Type"] == "SecureString"
+
+
+@pytest.mark.parametrize("text", ["no JSON", "[]", "{}", '{"kid":"k"}'])
+async def test_a_damaged_record_is_undecidable_and_stays_unquoted(
+    store: SsmKeyStore, aws: Aws, table: str, text: str
+) -> None:
+    aws.client("ssm").put_parameter(Name=f"/gw/{table}/keys/damaged", Value=text, Type="SecureString")
+    with pytest.raises(StoreUnavailable) as caught:
+        await store.resolve("damaged")
+    assert text not in str(caught.value)
+
+
+async def test_members_of_a_newer_version_are_ignored() -> None:
+    assert key_records.loads('{"kid":"k","acct":"a","hash":"h","pepper_id":"p","new":{"x":1}}') == KeyRecord(
+        "k", "a", "h", "p"
+    )
+
+
+async def test_an_unreachable_store_cannot_decide(environment: Mapping[str, str]) -> None:
+    nowhere = Aws({**environment, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"})
+    with pytest.raises(StoreUnavailable):
+        await SsmKeyStore(nowhere, "/x/").resolve("kid")
+    with pytest.raises(StoreUnavailable):
+        await SsmKeyStore(nowhere, "/x/").put(PLAIN)
+    nowhere.close()
+
+
+async def test_without_credentials_nothing_can_be_decided(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+    aws = Aws({"AWS_REGION": "us-east-1"})
+    with pytest.raises(StoreUnavailable, match="NoCredentials"):
+        await SsmKeyStore(aws, "/x/").resolve("kid")
+    aws.close()
+
+
+async def test_a_profile_of_the_operator_does_not_meddle(
+    environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "no-such-profile")
+    aws = Aws(environment)
+    assert await SsmKeyStore(aws, "/x/").resolve("kid") is None
+    aws.close()
+
+
+# --- the life of a key
+
+
+async def test_a_key_is_issued_used_and_revoked(
+    store: SsmKeyStore, secret_store: SecretsManagerStore, aws: Aws, table: str
+) -> None:
+    ledger = DynamoLedger(aws, table)
+    registry = KeyRegistry(store, secret_store, ledger)
+    record, text = await registry.issue(KeyTerms("team a", budget_period="month", budget_limit_nano=10, rpm=5))
+    assert (await registry.page())[0] == [record]
+    assert text.split("_")[1] == record.kid
+    assert text.split("_")[2][:43] not in key_records.dumps(record)
+
+    key = parse_key(text)
+    assert key is not None
+    assert await KeyDirectory(store, secret_store).lookup(key) == record
+    assert await KeyDirectory(store, secret_store).lookup(replace(key, secret="0" * 43)) is None
+
+    bench = Bench(aws, table)
+    admission = bench.request(record, estimate=10)
+    assert isinstance(await ledger.admit(admission), Admitted)
+
+    cached = KeyDirectory(store, secret_store)
+    await cached.lookup(key)
+    revoked = await registry.revoke(record.kid)
+    assert (revoked.status, revoked.version) == ("revoked", 2)
+    assert await cached.lookup(key) == record  # its cache lasts up to a minute ...
+    assert await ledger.admit(bench.request(record)) == Refused("key_inactive")  # ... but nothing metered passes
+    assert await KeyDirectory(store, secret_store).lookup(key) is None
+
+    with pytest.raises(GatewayError) as caught:
+        await registry.revoke("unknown000000000")
+    assert caught.value.kind == "not_found"
+
+
+async def test_the_state_exists_before_the_record(
+    store: SsmKeyStore, secret_store: SecretsManagerStore, aws: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = KeyRegistry(store, secret_store, DynamoLedger(aws, "no-such-table"))
+    with pytest.raises(StoreUnavailable):
+        await registry.issue(KeyTerms("x"))
+    assert (await store.page())[0] == []
+
+
+async def test_a_key_without_state_can_still_be_revoked(
+    store: SsmKeyStore, secret_store: SecretsManagerStore, aws: Aws, table: str
+) -> None:
+    await store.put(PLAIN)
+    registry = KeyRegistry(store, secret_store, DynamoLedger(aws, table))
+    assert (await registry.revoke(PLAIN.kid)).status == "revoked"
+
+
+async def test_a_lost_key_is_restored_as_it_was_and_a_revoked_one_stays_revoked(
+    store: SsmKeyStore, secret_store: SecretsManagerStore, aws: Aws, table: str
+) -> None:
+    registry = KeyRegistry(store, secret_store, DynamoLedger(aws, table))
+    terms = KeyTerms("kept", rpm=3)
+    record, text = await registry.issue(terms)
+    key = parse_key(text)
+    assert key is not None
+    assert await registry.restore(text, KeyTerms("ignored")) == record  # nothing was lost
+
+    aws.client("ssm").delete_parameter(Name=f"/gw/{table}/keys/{record.kid}")
+    restored = await registry.restore(text, terms)
+    assert replace(restored, created_at=0) == replace(record, created_at=0)
+    assert await KeyDirectory(store, secret_store).lookup(key) == restored
+
+    await registry.revoke(record.kid)
+    assert (await registry.restore(text, terms)).status == "revoked"
+    assert await KeyDirectory(store, secret_store).lookup(key) is None
+
+    with pytest.raises(GatewayError):
+        await registry.restore(text[:-1] + ("0" if text[-1] != "0" else "1"), terms)
+
+
+async def test_a_key_whose_pepper_was_lost_is_hashed_anew(
+    store: SsmKeyStore, secret_store: SecretsManagerStore, aws: Aws, table: str
+) -> None:
+    registry = KeyRegistry(store, secret_store, DynamoLedger(aws, table))
+    record, text = await registry.issue(KeyTerms("kept"))
+    await store.put(replace(record, pepper_id="gone", hash="0" * 64))
+    restored = await registry.restore(text, KeyTerms("kept"))
+    assert (restored.hash, restored.pepper_id, restored.version) == (record.hash, record.pepper_id, 2)
+
+
+async def test_a_lookup_of_a_request_does_not_wait_long_an_operators_does(aws: Aws, table: str) -> None:
+    class Slow(Aws):
+        def __init__(self) -> None:
+            pass
+
+        async def warm(self, *services: str) -> None:
+            pass
+
+        async def call(self, service: str, operation: str, *, patient: bool = False, **request: object) -> object:
+            await asyncio.sleep(0.7)
+            return await aws.call(service, operation, patient=patient, **request)
+
+    prefix = f"/gw/{table}/keys/"
+    await SsmKeyStore(aws, prefix).put(PLAIN)
+    with pytest.raises(StoreUnavailable, match="in time"):
+        await SsmKeyStore(Slow(), prefix).resolve(PLAIN.kid)
+    assert await SsmKeyStore(Slow(), prefix, patient=True).resolve(PLAIN.kid) == PLAIN

@@ -1,0 +1,281 @@
+"""Rules for template.yaml beyond what cfn-lint checks: each is a function from a template to complaints."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from infra.local.template import TemplateLoader
+
+PROJECT = Path(__file__).parents[2]
+PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
+EVERY = re.compile(r"rate\((1 (minute|hour|day)|([2-9]|[1-9]\d+) (minutes|hours|days))\)|cron\((\S+ ){5}\S+\)")
+Template = dict[str, Any]
+
+# The whole of what each role may do. A new action is a decision: it is made here first.
+ALLOWED = {
+    "DataPlaneRole": {
+        "dynamodb:BatchGetItem": "UsageTable",
+        "dynamodb:ConditionCheckItem": "UsageTable",
+        "dynamodb:GetItem": "UsageTable",
+        "dynamodb:PutItem": "UsageTable",
+        "dynamodb:UpdateItem": "UsageTable",
+        "sqs:SendMessage": "SettleQueue",
+        "ssm:GetParameter": ":parameter/gw/${Stage}/keys/*",
+        "kms:Decrypt": ":key/*",
+        "secretsmanager:GetSecretValue": ":secret:gw/${Stage}/",
+        "logs:CreateLogStream": "LogGroup",
+        "logs:PutLogEvents": "LogGroup",
+        "xray:PutTelemetryRecords": "*",
+        "xray:PutTraceSegments": "*",
+    }
+}
+
+
+def load() -> Template:
+    template: Template = yaml.load((PROJECT / "template.yaml").read_text(), TemplateLoader)
+    return template
+
+
+def resources(template: Template, kind: str) -> dict[str, Any]:
+    return {name: entry for name, entry in template["Resources"].items() if entry["Type"] == kind}
+
+
+def functions(template: Template) -> dict[str, Template]:
+    """Properties of every function, Globals merged in as SAM does it."""
+    shared = template["Globals"]["Function"]
+    merged = {}
+    for name, entry in resources(template, "AWS::Serverless::Function").items():
+        own = entry["Properties"]
+        both = {key: {**shared[key], **own[key]} for key in own if isinstance(own[key], dict) and key in shared}
+        merged[name] = {**shared, **own, **both}
+    return merged
+
+
+def can_be(value: Any, template: Template) -> list[Any]:
+    """Every literal a property can have; nothing for what only AWS knows."""
+    if not isinstance(value, dict):
+        return [value]
+    if "Fn::If" in value:
+        return [item for arm in value["Fn::If"][1:] for item in can_be(arm, template)]
+    parameter = template["Parameters"].get(value.get("Ref"), {})
+    bounds = [parameter[key] for key in ("Default", "MinValue", "MaxValue") if key in parameter]
+    return bounds + list(parameter.get("AllowedValues", []))
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def statements(template: Template) -> Iterator[tuple[str, Any]]:
+    for name, role in resources(template, "AWS::IAM::Role").items():
+        properties = role["Properties"]
+        for document in [
+            *(policy["PolicyDocument"] for policy in properties["Policies"]),
+            properties["AssumeRolePolicyDocument"],
+        ]:
+            for statement in document["Statement"]:
+                yield name, statement
+
+
+def runtimes(template: Template) -> Iterator[str]:
+    for name, function in functions(template).items():
+        for runtime in can_be(function["Runtime"], template):
+            if runtime not in ("python3.12", "python3.13", "python3.14"):
+                yield f"{name}: {runtime}"
+
+
+def timeouts(template: Template) -> Iterator[str]:
+    for name, function in functions(template).items():
+        for seconds in can_be(function["Timeout"], template):
+            if not 1 <= seconds <= 900:
+                yield f"{name}: {seconds}"
+
+
+def environment_size(template: Template) -> Iterator[str]:
+    """Lambda allows 4 KB; what only AWS knows counts as 150."""
+    for name, function in functions(template).items():
+        size = 0
+        for key, value in function["Environment"]["Variables"].items():
+            literals = [len(str(literal)) for literal in can_be(value, template)]
+            size += len(key) + max(literals, default=150)
+        if size > 3_500:
+            yield f"{name}: {size}"
+
+
+def invoke_modes(template: Template) -> Iterator[str]:
+    for name, function in functions(template).items():
+        url = function.get("FunctionUrlConfig")
+        if url and (url.get("InvokeMode"), url.get("AuthType")) != ("RESPONSE_STREAM", "NONE"):
+            yield f"{name}: {url}"
+
+
+def snap_start(template: Template) -> Iterator[str]:
+    for name, function in functions(template).items():
+        if "SnapStart" in function and "ProvisionedConcurrencyConfig" in function:
+            yield f"{name}: both"
+        if "AutoPublishAlias" in function:
+            yield f"{name}: a changed parameter publishes no version"
+
+
+def schedules(template: Template) -> Iterator[str]:
+    for name, function in functions(template).items():
+        for event in function.get("Events", {}).values():
+            expression = event["Properties"].get("Schedule") or event["Properties"].get("ScheduleExpression")
+            if expression is not None and not EVERY.fullmatch(expression):
+                yield f"{name}: {expression}"
+
+
+def visibility(template: Template) -> Iterator[str]:
+    """A queue hides a message for at least six times as long as its consumer may take."""
+    for name, function in functions(template).items():
+        for event in function.get("Events", {}).values():
+            source = event["Properties"].get("Queue", {}).get("Fn::GetAtt", [None])[0]
+            if event["Type"] == "SQS":
+                hidden = template["Resources"][source]["Properties"].get("VisibilityTimeout", 30)
+                if hidden < 6 * max(can_be(function["Timeout"], template)):
+                    yield f"{name}: {source} {hidden}"
+
+
+def statement_shapes(template: Template) -> Iterator[str]:
+    for name, statement in statements(template):
+        sound = statement.get("Effect") in ("Allow", "Deny") and "Action" in statement
+        if not sound or not {"Resource", "Principal"} & set(statement):
+            yield f"{name}: {statement}"
+
+
+def least_privilege(template: Template) -> Iterator[str]:
+    """No action outside ALLOWED, none on another resource, and no managed policy beside."""
+    for name, role in resources(template, "AWS::IAM::Role").items():
+        if "ManagedPolicyArns" in role["Properties"]:
+            yield f"{name}: managed policies"
+    for name, statement in statements(template):
+        if "Principal" in statement:
+            if statement["Principal"] != {"Service": "lambda.amazonaws.com"}:
+                yield f"{name}: assumed by {statement['Principal']}"
+            continue
+        for action in as_list(statement["Action"]):
+            expected = ALLOWED.get(name, {}).get(action)
+            for resource in as_list(statement["Resource"]):
+                text = resource if isinstance(resource, str) else json.dumps(resource)
+                if expected is None or expected not in text or (text == "*") != (expected == "*"):
+                    yield f"{name}: {action} on {text}"
+        if statement["Action"] == "kms:Decrypt" and "kms:ViaService" not in json.dumps(statement.get("Condition")):
+            yield f"{name}: every key of the account"
+
+
+def roles(template: Template) -> Iterator[str]:
+    """SAM's own role would bring managed policies with `*`."""
+    for name, function in functions(template).items():
+        if "Fn::GetAtt" not in function.get("Role", {}) or "Policies" in function:
+            yield name
+
+
+def secrets_in_variables(template: Template) -> Iterator[str]:
+    hidden = {name for name, parameter in template["Parameters"].items() if parameter.get("NoEcho")}
+    hidden |= set(resources(template, "AWS::SecretsManager::Secret"))
+    for name, function in functions(template).items():
+        for key, value in function["Environment"]["Variables"].items():
+            text = json.dumps(value)
+            if "{{resolve:" in text or any(re.search(rf"\b{secret}\b", text) for secret in hidden):
+                yield f"{name}: {key}"
+
+
+def secret_parameters(template: Template) -> Iterator[str]:
+    for name, parameter in template["Parameters"].items():
+        if re.search("(?i)key|secret|token|password", name) and not parameter.get("NoEcho"):
+            yield name
+
+
+def generated_secrets(template: Template) -> Iterator[str]:
+    for name, entry in resources(template, "AWS::SecretsManager::Secret").items():
+        if "Name" not in entry["Properties"]:
+            yield f"{name}: policies need its name"
+        rules = entry["Properties"].get("GenerateSecretString")
+        if rules and (rules.get("ExcludePunctuation"), rules.get("ExcludeCharacters")) != (True, PUNCTUATION):
+            yield f"{name}: punctuation"
+
+
+def tables(template: Template) -> Iterator[str]:
+    """The engines drop TTL and point-in-time recovery without a word."""
+    for name, entry in resources(template, "AWS::DynamoDB::Table").items():
+        properties = entry["Properties"]
+        if (entry.get("DeletionPolicy"), entry.get("UpdateReplacePolicy")) != ("Retain", "Retain"):
+            yield f"{name}: not retained"
+        for wanted in (
+            {"BillingMode": "PAY_PER_REQUEST"},
+            {"TimeToLiveSpecification": {"AttributeName": "ttl", "Enabled": True}},
+            {"PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True}},
+            {"SSESpecification": {"SSEEnabled": True}},
+            {"StreamSpecification": {"StreamViewType": "NEW_IMAGE"}},
+        ):
+            if not wanted.items() <= properties.items():
+                yield f"{name}: {wanted}"
+
+
+def pepper(template: Template) -> Iterator[str]:
+    entry = template["Resources"]["PepperSecret"]
+    if (entry.get("DeletionPolicy"), entry.get("UpdateReplacePolicy")) != ("Retain", "Retain"):
+        yield "not retained: every key would be void"
+
+
+def log_groups(template: Template) -> Iterator[str]:
+    groups = resources(template, "AWS::Logs::LogGroup")
+    for name, entry in groups.items():
+        if "RetentionInDays" not in entry["Properties"]:
+            yield f"{name}: kept for ever"
+    for name, function in functions(template).items():
+        if function["LoggingConfig"].get("LogGroup", {}).get("Ref") not in groups:
+            yield f"{name}: no log group of its own"
+        if function["LoggingConfig"].get("LogFormat") != "JSON":
+            yield f"{name}: not JSON"
+
+
+def queues(template: Template) -> Iterator[str]:
+    for name, entry in resources(template, "AWS::SQS::Queue").items():
+        if not entry["Properties"].get("SqsManagedSseEnabled"):
+            yield f"{name}: not encrypted"
+    if template["Resources"]["SettleQueue"]["Properties"].get("RedrivePolicy", {}).get("maxReceiveCount") != 10:
+        yield "SettleQueue: no dead-letter queue after ten tries"
+
+
+def builds(template: Template) -> Iterator[str]:
+    for name, entry in resources(template, "AWS::Serverless::Function").items():
+        if entry.get("Metadata") != {"BuildMethod": "makefile"}:
+            yield f"{name}: would not be built by the makefile"
+        if "InlineCode" in entry["Properties"]:
+            yield f"{name}: inline code"
+    for name, function in functions(template).items():
+        if not function.get("ReservedConcurrentExecutions"):
+            yield f"{name}: no reserved concurrency to choose"
+
+
+def nested(template: Template) -> Iterator[str]:
+    for kind in ("AWS::Serverless::Application", "AWS::CloudFormation::Stack"):
+        yield from resources(template, kind)
+
+
+def parameters(template: Template) -> Iterator[str]:
+    for name, parameter in template["Parameters"].items():
+        if not parameter.get("Description"):
+            yield f"{name}: no description"
+        if not {"AllowedPattern", "AllowedValues", "MinValue"} & set(parameter) and name != "ModelAliases":
+            yield f"{name}: anything goes"
+    grouped = [
+        name
+        for group in template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+        for name in group["Parameters"]
+    ]
+    if sorted(grouped) != sorted(template["Parameters"]):
+        yield "the interface's groups do not hold every parameter once"
+
+
+def outputs(template: Template) -> Iterator[str]:
+    for name, output in template["Outputs"].items():
+        if not output.get("Description"):
+            yield f"{name}: no description"
+    if template["Outputs"]["OpenAIBaseUrl"]["Value"] != {"Fn::Sub": "${ChatCompletionsFunctionUrl.FunctionUrl}v1"}:
+        yield "OpenAIBaseUrl is not the function URL and /v1"
