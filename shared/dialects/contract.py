@@ -103,3 +103,11 @@ class Dialect(Protocol):
 
     def limit_headers(self, limits: LimitState, now: int) -> Mapping[str, str]:
         """The state of the key's limits in this dialect's headers; nothing for what is unlimited. `now` in seconds."""
+
+
+class CountingDialect(Dialect, Protocol):
+    """A dialect whose clients can ask for a count of tokens."""
+
+    def count_request(self, body: Body, context: RequestContext) -> GenerateContentRequest: ...
+
+    def count_body(self, tokens: int) -> Mapping[str, Any]: ...

@@ -1,7 +1,8 @@
 """The ASGI application of the data plane: routes from the registry, every answer with a request id, every error in
 the dialect of its path."""
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -13,6 +14,8 @@ from starlette.types import Lifespan
 from shared.dialects.contract import Dialect
 from shared.errors import GatewayError
 from shared.gateway.context import Exchange
+from shared.gateway.counting import Counter
+from shared.gateway.model_routes import ModelRoutes, speaks_anthropic
 from shared.gateway.pipeline import Pipeline, Services
 from shared.gateway.registry import ROWS, Row, load
 from shared.gateway.responses import json_response
@@ -20,17 +23,28 @@ from shared.gateway.settings import Settings
 from shared.gateway.telemetry import log
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+Action = Callable[[Request, Exchange, Any, str], Awaitable[Response]]
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+# asked without a key by Claude Code before its first request
+_PROBES = ("/", "/api/hello", "/api/event_logging/batch")
 
 
 def build_app(
     services: Services, endpoints: Collection[str] | None = None, lifespan: Lifespan[Starlette] | None = None
 ) -> Starlette:
     """Routes of the named endpoints (all where None) and `/health`."""
-    pipeline = Pipeline(services)
-    routes = [Route("/health", _health, methods=["GET"])]
+    models = ModelRoutes(services)
+    actions: Mapping[str, Action] = {
+        "generate": Pipeline(services).serve,
+        "count": Counter(services).serve,
+        "list_models": models.list,
+        "get_model": models.one,
+    }
+    routes = [Route("/health", _open({"status": "ok"}), methods=["GET"])]
+    if endpoints is None or "messages" in endpoints:
+        routes += [Route(path, _open({}), methods=["GET", "POST"]) for path in _PROBES]
     routes += [
-        Route(row.path, _endpoint(pipeline, services.settings, row), methods=list(_METHODS))
+        Route(row.path, _endpoint(actions[row.action], services.settings, row), methods=list(_METHODS))
         for row in ROWS
         if endpoints is None or row.endpoint in endpoints
     ]
@@ -43,20 +57,26 @@ def build_app(
     return app
 
 
-async def _health(request: Request) -> Response:
-    exchange = Exchange.begin(request, 0)
-    return json_response(200, {"status": "ok"}, {"x-request-id": exchange.shown_id})
+def _open(body: Mapping[str, Any]) -> Endpoint:
+    """An answer without a key and without any work."""
+
+    async def answer(request: Request) -> Response:
+        return json_response(200, body, {"x-request-id": Exchange.begin(request, 0).shown_id})
+
+    return answer
 
 
-def _endpoint(pipeline: Pipeline, settings: Settings, row: Row) -> Endpoint:
-    dialect = load(row.dialect)
+def _endpoint(action: Action, settings: Settings, row: Row) -> Endpoint:
+    load(row.dialect)
 
     async def serve(request: Request) -> Response:
         exchange = Exchange.begin(request, settings.request_timeout_s)
+        both = row.endpoint == "models"  # one path for two kinds of clients
+        dialect = load("anthropic_messages" if both and speaks_anthropic(request) else row.dialect)
         try:
-            if request.method not in row.methods:
-                raise GatewayError("method_not_allowed", f"{request.method} is not allowed here.", allow=row.methods)
-            response = await pipeline.serve(request, exchange, dialect, row.endpoint)
+            if request.method not in (row.method, "HEAD" if row.method == "GET" else row.method):
+                raise GatewayError("method_not_allowed", f"{request.method} is not allowed here.", allow=(row.method,))
+            response = await action(request, exchange, dialect, row.endpoint)
         except GatewayError as error:
             response = _refusal(dialect, error, exchange)
         except Exception as error:
@@ -81,18 +101,19 @@ def _identify(response: Response, exchange: Exchange, dialect: Dialect) -> None:
 
 
 async def _unrouted(request: Request, error: Exception) -> Response:
-    """A path that no row serves; OpenAI's shape is what most clients read."""
-    exchange = Exchange.begin(request, 0)
-    dialect = load("openai_chat")
-    response = _refusal(dialect, GatewayError("not_found", f"Unknown path: {request.url.path[:200]}"), exchange)
-    _identify(response, exchange, dialect)
-    return response
+    return _outside(request, GatewayError("not_found", f"Unknown path: {request.url.path[:200]}"))
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
     """What escaped everything else. Starlette logs and re-raises after this answer."""
+    return _outside(request, GatewayError("internal", "Internal error."))
+
+
+def _outside(request: Request, error: GatewayError) -> Response:
+    """An error where no row decides the dialect; OpenAI's shape is what most clients read."""
     exchange = Exchange.begin(request, 0)
-    dialect = load("openai_chat")
-    response = _refusal(dialect, GatewayError("internal", "Internal error."), exchange)
+    anthropic = speaks_anthropic(request) or "/messages" in request.scope["path"]
+    dialect = load("anthropic_messages" if anthropic else "openai_chat")
+    response = _refusal(dialect, error, exchange)
     _identify(response, exchange, dialect)
     return response

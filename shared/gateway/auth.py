@@ -50,6 +50,13 @@ class Authenticator:
         self._directory = directory
         self._failures = FailureCounter(clock)
 
+    async def principal(self, request: Request, source_ip: str, endpoint: str, *, query_key: bool = False) -> KeyRecord:
+        """The record behind the request's key, if it may come from this address to this endpoint."""
+        record = await self.authenticate(request, source_ip, query_key=query_key)
+        check_address(record, source_ip)
+        check_endpoint(record, endpoint)
+        return record
+
     async def authenticate(self, request: Request, source_ip: str, *, query_key: bool = False) -> KeyRecord:
         """The active record behind the request's key; else `authentication`, `rate_limited` or `unavailable`."""
         texts = set(presented_keys(request, query_key=query_key))

@@ -73,9 +73,7 @@ class Pipeline:
     async def serve(self, request: Request, exchange: Exchange, dialect: Dialect, endpoint: str) -> Response:
         """The whole way of one request. Raises GatewayError for everything that fails before an answer began."""
         services, settings = self._services, self._services.settings
-        key = await services.authenticator.authenticate(request, exchange.source_ip)
-        auth.check_address(key, exchange.source_ip)
-        auth.check_endpoint(key, endpoint)
+        key = await services.authenticator.principal(request, exchange.source_ip, endpoint)
         body = decode_object(await read_body(request, settings.max_body_bytes))
         model = resolve(dialect.requested_model(body), exchange.today, overrides=settings.model_aliases)
         model = auth.scoped(key, model)

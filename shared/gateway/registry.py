@@ -2,9 +2,9 @@
 
 import importlib
 from dataclasses import dataclass
-from typing import cast
+from typing import Literal, cast
 
-from shared.dialects.contract import Dialect
+from shared.dialects.contract import CountingDialect
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,11 +14,17 @@ class Row:
     path: str
     endpoint: str
     dialect: str
-    methods: tuple[str, ...] = ("POST",)
+    action: Literal["generate", "count", "list_models", "get_model"] = "generate"
+    method: str = "POST"
 
 
-ROWS: tuple[Row, ...] = (Row("/v1/chat/completions", "chat", "openai_chat"),)
+ROWS: tuple[Row, ...] = (
+    Row("/v1/chat/completions", "chat", "openai_chat"),
+    Row("/v1/models", "models", "openai_chat", "list_models", "GET"),
+    Row("/v1/models/{model:path}", "models", "openai_chat", "get_model", "GET"),
+)
 
 
-def load(dialect: str) -> Dialect:
-    return cast(Dialect, importlib.import_module(f"shared.dialects.{dialect}"))
+def load(dialect: str) -> CountingDialect:
+    """The dialect's package; only those of `count` rows have the counting verbs."""
+    return cast(CountingDialect, importlib.import_module(f"shared.dialects.{dialect}"))

@@ -6,13 +6,15 @@ import logging
 import re
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 LOGGER = logging.getLogger("gateway")
 METRIC_NAMESPACE = "GeminiGateway"
 _MAX_FIELD = 2_000
 _SECRETS = re.compile(
-    r"sk-gw1_[0-9A-Za-z_]{10,}|AIza[\w-]{20,}|AQ\.[\w-]{16,}|([?&]key=)[^&\s\"]+|(?i:(bearer\s+|x-goog-api-key[\"':=\s]+))[^\s\"',]+"
+    r"sk-gw1_[0-9A-Za-z_]{10,}|AIza[\w-]{20,}|AQ\.[\w-]{16,}|([?&]key=)[^&\s\"]+"
+    r"|(?i:(bearer\s+|x-goog-api-key[\"':=\s]+))[^\s\"',]+"
 )
 _literals: set[str] = set()
 
@@ -31,7 +33,14 @@ def redact(text: str) -> str:
 
 class JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        fields: dict[str, Any] = {"level": record.levelname, "message": record.getMessage(), "logger": record.name}
+        fields: dict[str, Any] = {
+            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "message": record.getMessage(),
+            "logger": record.name,
+        }
+        if request_id := getattr(record, "aws_request_id", ""):  # set by the runtime loop
+            fields["aws_request_id"] = request_id
         fields |= getattr(record, "fields", {})
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)[-_MAX_FIELD:]

@@ -30,6 +30,7 @@ MAX_ATTEMPTS = 3
 _BACKOFF_S, _BACKOFF_CAP_S = 0.25, 4.0
 _MIN_TIME_S = 2.0
 _HOP_TIME_S = 60.0
+_COUNT_TIME_S = 20.0
 _BROKEN = frozenset({"upstream_interrupted", "upstream_truncated", "upstream_timeout"})
 _SLOT_TROUBLE = frozenset({"upstream_auth", "upstream_quota", "upstream_rate_limited"})
 
@@ -76,6 +77,22 @@ class Upstream:
                     raise
             except _AskAgain:
                 log("empty_answer_retried", request_id=exchange.request_id, model=progress.model_id)
+
+    async def count(self, request: GenerateContentRequest, model_id: str, exchange: Exchange) -> int:
+        """Prompt tokens by the upstream's own count, system instruction and tools included."""
+        slot = await self._pool.choose(model_id)
+        # the plain form without `generateContentRequest` leaves system and tools out
+        body = {"generateContentRequest": {"model": f"models/{model_id}", **request}}
+        deadline = min(exchange.remaining_s, _COUNT_TIME_S)
+        try:
+            answer = await self._client.call("countTokens", model_id, body, slot.key, deadline_s=deadline)
+        except GatewayError as error:
+            self._pool.rest(slot, model_id, error)
+            raise
+        total = answer.get("totalTokens")
+        if not isinstance(total, int) or total < 0:
+            raise GatewayError("upstream_invalid_response", "The upstream's count is unusable.")
+        return total
 
     async def _attempt(
         self, progress: _Progress, slot: Credential, exchange: Exchange, meter: Meter

@@ -1,0 +1,59 @@
+"""Token counts without an answer: neither billed nor counted against a key's rates."""
+
+import hashlib
+
+from cachetools import LRUCache
+from starlette.requests import Request
+from starlette.responses import Response
+
+from shared.dialects.contract import CountingDialect, RequestContext
+from shared.errors import GatewayError
+from shared.gateway import auth
+from shared.gateway.budgets import input_bound
+from shared.gateway.context import Exchange
+from shared.gateway.pipeline import Services
+from shared.gateway.request_body import read_body
+from shared.gateway.responses import json_response
+from shared.gateway.signature_keeper import SignatureKeeper
+from shared.gateway.telemetry import log
+from shared.gemini.catalog import resolve
+from shared.gemini.types import GenerateContentRequest
+from shared.json_codec import decode_object, encode
+
+_REMEMBERED = 2_000
+_ESTIMATED = frozenset({"upstream_rate_limited", "upstream_quota", "upstream_timeout", "upstream_overloaded"})
+
+
+class Counter:
+    """Counts with the same translator as the answers; agents ask in bursts, so equal requests are asked once."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._known: LRUCache[bytes, int] = LRUCache(_REMEMBERED)
+
+    async def serve(self, request: Request, exchange: Exchange, dialect: CountingDialect, endpoint: str) -> Response:
+        services, settings = self._services, self._services.settings
+        key = await services.authenticator.principal(request, exchange.source_ip, endpoint)
+        body = decode_object(await read_body(request, settings.max_body_bytes))
+        named = resolve(dialect.requested_model(body), exchange.today, overrides=settings.model_aliases)
+        model = auth.scoped(key, named)
+        keeper = SignatureKeeper(services.signatures, key.acct, model, exchange.created)
+        signatures = await keeper.recall(dialect.signature_keys(body))
+        context = RequestContext(model=model, signatures=signatures, strict=settings.strict_parameters)
+        tokens = await self.count(dialect.count_request(body, context), model.id, exchange)
+        return json_response(200, dialect.count_body(tokens))
+
+    async def count(self, body: GenerateContentRequest, model_id: str, exchange: Exchange) -> int:
+        """An estimate where the upstream is too busy to count."""
+        place = hashlib.sha256(model_id.encode() + encode(body)).digest()
+        known = self._known.get(place)
+        if known is None:
+            try:
+                known = await self._services.upstream.count(body, model_id, exchange)
+            except GatewayError as error:
+                if error.kind not in _ESTIMATED:
+                    raise
+                log("count_estimated", request_id=exchange.request_id, kind=error.kind)
+                return max(1, input_bound(body) // 2)
+            self._known[place] = known
+        return known
