@@ -1,4 +1,4 @@
-"""The gateway as its users run it: a process of its own with embedded AWS, in front of an upstream of the test's choice."""
+"""The gateway as its users run it: a process of its own with embedded AWS, before an upstream of the test's choice."""
 
 import json
 import os

@@ -50,6 +50,11 @@ class Outcome:
     service_tier: str = ""
     attempts: int = 0
 
+    def fail(self, error: GatewayError) -> None:
+        """The request ended in this error; its row says so where the upstream gave no reason."""
+        self.error = error
+        self.finish_reason = self.finish_reason or error.kind
+
     @property
     def usage(self) -> Usage | None:
         """The sum over all upstream calls; None where none told a count."""

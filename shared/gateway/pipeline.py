@@ -78,9 +78,11 @@ class Pipeline:
         model = resolve(dialect.requested_model(body), exchange.today, overrides=settings.model_aliases)
         model = auth.scoped(key, model)
         call = await self._admit(body, key, model, exchange, dialect, endpoint)
-        if call.translation.stream:
-            return await self._stream(call)
-        return await self._buffered(call)
+        try:
+            return await (self._stream(call) if call.translation.stream else self._buffered(call))
+        except BaseException as error:
+            await self._settle_failed(call, error)
+            raise
 
     async def _admit(
         self, body: Body, key: KeyRecord, model: ResolvedModel, exchange: Exchange, dialect: Dialect, endpoint: str
@@ -156,12 +158,7 @@ class Pipeline:
                 async for choice, event in events:
                     choices[choice].append(event)
         except TimeoutError:
-            late = GatewayError("upstream_timeout", "The answer took longer than the time left.")
-            await self._close(call, late)
-            raise late from None
-        except BaseException as error:
-            await self._close(call, error)
-            raise
+            raise GatewayError("upstream_timeout", "The answer took longer than the time left.") from None
         body = call.dialect.fold(choices, call.translation, call.reply, _usage(call))
         headers = call.headers() | {"x-gateway-cost-usd": usd(call.meter.cost())}
         return json_response(200, body, headers, after=call.meter.settle)
@@ -178,7 +175,7 @@ class Pipeline:
             yield renderer.close(_usage(call))
 
         def failed(error: GatewayError) -> bytes:
-            call.meter.outcome.error = error
+            call.meter.outcome.fail(error)
             return renderer.fail(error)
 
         stream = EventStream(
@@ -190,17 +187,13 @@ class Pipeline:
             failed=failed,
             after=call.meter.settle,
         )
-        try:
-            await stream.first(self._services.settings.commit_after_s)
-        except BaseException as error:
-            await self._close(call, error)
-            raise
+        await stream.first(self._services.settings.commit_after_s)
         return stream
 
-    async def _close(self, call: Call, error: BaseException) -> None:
-        """Settle a request that ends without an answer."""
+    async def _settle_failed(self, call: Call, error: BaseException) -> None:
+        """An admitted request that ends without an answer gives its reservation back and pays what it used."""
         failure = error if isinstance(error, GatewayError) else GatewayError("internal", "Internal error.")
-        call.meter.outcome.error = failure
+        call.meter.outcome.fail(failure)
         call.meter.outcome.status = call.dialect.render_error(failure, "")[0]
         await call.meter.settle()
 
