@@ -1,7 +1,7 @@
 """What the ledger's tests stand on: short words for requests, a clock, an AWS that fails on demand."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -44,15 +44,18 @@ def refuse_unguarded_additions(client: Any) -> None:
     client.meta.events.register("before-parameter-build.dynamodb.UpdateItem", check)
 
 
+Fault = str | Callable[[], Awaitable[None]]
+
+
 class Crash(BaseException):
     """The process ends here."""
 
 
 class FaultyAws(Aws):
     """Fails the n-th DynamoDB call in a given way: error, lost (done, but the answer never came), throttle, conflict,
-    crash_before, crash_after."""
+    crash_before, crash_after; or lets something happen just before it."""
 
-    def __init__(self, aws: Aws, faults: Mapping[int, str]) -> None:
+    def __init__(self, aws: Aws, faults: Mapping[int, Fault]) -> None:
         self._real = aws
         self._faults = faults
         self.calls = 0
@@ -73,6 +76,8 @@ class FaultyAws(Aws):
                 raise AwsFailure(name, "TransactionConflictException", status=400)
             case "crash_before":
                 raise Crash
+            case Callable():
+                await fault()
         answer = await self._real.call(service, operation, patient=patient, **request)
         if fault == "lost":
             raise AwsFailure(name, "ConnectionFailure")
@@ -93,7 +98,7 @@ class Bench:
         self.refused: set[str] = set()
         self.unreserved: set[str] = set()
 
-    def faulty(self, faults: Mapping[int, str]) -> DynamoLedger:
+    def faulty(self, faults: Mapping[int, Fault]) -> DynamoLedger:
         return DynamoLedger(FaultyAws(self.aws, faults), self.table)
 
     async def account(self, *, period: str = "all", kid: str | None = None, **terms: Any) -> KeyRecord:

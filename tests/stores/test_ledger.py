@@ -1,10 +1,14 @@
 """Admission and settlement: the protocol, step by step."""
 
+import json
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 
-from shared.stores.protocols import Admitted, LimitState, Refused, StoreConflict, StoreUnavailable
+from shared.limit_state import LimitState
+from shared.stores.dynamodb_rows import settle_transaction
+from shared.stores.protocols import Admitted, Refused, RowState, StoreConflict, StoreUnavailable
 from tests.stores import invariants
 from tests.stores.bench import DAY, START_US, Bench
 
@@ -86,6 +90,15 @@ async def test_a_status_stops_the_next_request_even_of_an_empty_budget(bench: Be
     key = await bench.account(budget_limit_nano=0)
     await bench.ledger.set_key_status(key.acct, key.kid, status)
     assert await bench.admit(bench.request(key)) == Refused("key_inactive")
+
+
+async def test_a_status_stops_a_key_with_a_full_budget(bench: Bench) -> None:
+    key = await bench.account()
+    assert isinstance(await bench.admit(bench.request(key)), Admitted)
+    await bench.ledger.set_key_status(key.acct, key.kid, "disabled")
+    assert await bench.admit(bench.request(key)) == Refused("key_inactive")
+    await bench.ledger.set_key_status(key.acct, key.kid, "active")
+    assert isinstance(await bench.admit(bench.request(key)), Admitted)
 
 
 async def test_an_unknown_kid_of_a_known_account_is_inactive(bench: Bench) -> None:
@@ -174,6 +187,20 @@ async def test_settling_twice_changes_nothing(bench: Bench) -> None:
     for state in ("done", "partial", "estimated"):
         await bench.ledger.settle(replace(settlement, state=state))
         assert bench.items() == before
+
+
+async def test_every_try_of_a_settlement_is_the_same_transaction(bench: Bench) -> None:
+    settlement = bench.settlement(bench.request(await bench.account()))
+    tokens = set()
+    for state in get_args(RowState):
+        for hold in (True, False):
+            request = settle_transaction("t", replace(settlement, state=state), hold=hold)
+            assert json.dumps(request) == json.dumps(
+                settle_transaction("t", replace(settlement, state=state), hold=hold)
+            )
+            tokens.add(request["ClientRequestToken"])
+    assert len(tokens) == 2 * len(get_args(RowState))  # another body is another token
+    assert max(map(len, tokens)) <= 36
 
 
 async def test_a_request_that_was_admitted_without_the_ledger_is_booked_later(bench: Bench) -> None:

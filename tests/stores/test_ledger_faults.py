@@ -10,8 +10,9 @@ import pytest
 
 from shared.stores.aws import Aws, AwsFailure
 from shared.stores.dynamodb import DynamoLedger
+from shared.stores.dynamodb_admission import release_update
 from shared.stores.protocols import Admitted, Refused, Settlement, StoreUnavailable
-from tests.stores.bench import Bench, Crash, FaultyAws, refuse_unguarded_additions
+from tests.stores.bench import DAY, Bench, Crash, FaultyAws, refuse_unguarded_additions
 from tests.stores.test_ledger import COST
 
 FAULTS = ("error", "lost", "throttle", "conflict")
@@ -68,6 +69,22 @@ async def test_what_never_gets_better_is_said_after_the_last_try(bench: Bench, f
     assert ledger._aws.calls == 5 + 6
 
 
+async def test_two_environments_turn_a_page_once(bench: Bench) -> None:
+    """The slower one's change comes when the new period has spent already: it must not give that back."""
+    key = await bench.account(budget_limit_nano=1_000, budget_period="day", period="20270114")
+    await bench.admit(old := bench.request(key, day="20270114", period="20270114"))
+    await bench.settle(old)
+
+    async def faster() -> None:
+        await bench.admit(request := bench.request(key, period=DAY))
+        await bench.settle(request)
+
+    slower = bench.faulty({2: faster})  # between its look at the old period and its change
+    assert isinstance(await bench.admit(bench.request(key, period=DAY), slower), Admitted)
+    state = bench.state(key)
+    assert (state["period"], state["spent"], state["spent_all"]) == (DAY, COST, 2 * COST)
+
+
 async def test_three_throttles_then_success_are_invisible(bench: Bench) -> None:
     key = await bench.account()
     assert isinstance(
@@ -91,6 +108,45 @@ async def test_a_sweep_that_fails_leaves_the_verdict_standing(bench: Bench, capl
     assert "sweep_failed" in caplog.text
 
 
+async def test_a_sweep_ends_only_the_hold_it_saw(bench: Bench) -> None:
+    """Between its look and its write the hold was given back, and the same request admitted anew."""
+    key = await bench.account(budget_limit_nano=1_000)
+    dead = bench.request(key, body_sha="aa")
+    await bench.admit(dead)
+    anew = replace(dead, nonce="anew", expires_at=dead.expires_at + 600)
+
+    async def readmit() -> None:
+        await bench.ledger._write("update_item", release_update(bench.table, dead))
+        assert isinstance(await bench.admit(anew), Admitted)
+
+    await bench.faulty({3: readmit}).sweep_expired(key.acct, dead.expires_at + 1)
+    assert bench.state(key)["holds"][anew.rid]["n"] == "anew"
+    assert not [item for item in bench.items() if item["sk"] == "R"]
+    await bench.settle(anew)
+
+    ghost = replace(dead, nonce="ghost", body_sha=None)
+    await bench.admit(ghost)  # its row exists: the sweep will give it back
+
+    async def haunt() -> None:
+        await bench.ledger._write("update_item", release_update(bench.table, ghost))
+        await bench.admit(replace(ghost, nonce="second", expires_at=ghost.expires_at + 600))
+
+    await bench.faulty({3: haunt}).sweep_expired(key.acct, dead.expires_at + 1)
+    assert bench.state(key)["holds"][ghost.rid]["n"] == "second"
+
+
+async def test_a_hold_given_back_while_it_is_swept_bills_nothing(bench: Bench) -> None:
+    key = await bench.account(budget_limit_nano=1_000)
+    unread = bench.request(key, body_sha="aa")
+    await bench.admit(unread)
+
+    async def give_back() -> None:
+        await bench.ledger._write("update_item", release_update(bench.table, unread))
+
+    await bench.faulty({3: give_back}).sweep_expired(key.acct, unread.expires_at + 1)
+    assert (bench.state(key)["avail"], bench.state(key)["spent"]) == (1_000, 0)
+
+
 # --- many at once
 
 
@@ -109,6 +165,19 @@ async def test_a_small_budget_is_never_overspent(bench: Bench) -> None:
     assert bench.refused  # the budget was what ended it
 
 
+async def test_of_many_at_once_exactly_the_concurrency_limit_runs(bench: Bench) -> None:
+    key = await bench.account(max_concurrency=5)
+    for _ in range(2):
+        requests = [bench.request(key) for _ in range(60)]
+        verdicts = await asyncio.gather(*(bench.admit(request) for request in requests))
+        admitted = [
+            request for request, verdict in zip(requests, verdicts, strict=True) if isinstance(verdict, Admitted)
+        ]
+        assert len(admitted) == 5
+        assert {verdict.kind for verdict in verdicts if isinstance(verdict, Refused)} == {"concurrency"}
+        await asyncio.gather(*(bench.settle(request) for request in admitted))
+
+
 async def test_the_concurrency_limit_is_never_exceeded(bench: Bench) -> None:
     key = await bench.account(max_concurrency=5)
     running = most = 0
@@ -124,7 +193,7 @@ async def test_the_concurrency_limit_is_never_exceeded(bench: Bench) -> None:
             await bench.settle(request)
 
     await asyncio.gather(*(run() for _ in range(100)))
-    assert most == 5
+    assert 0 < most <= 5
 
 
 @pytest.mark.parametrize("environments", [1, 8])

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from shared.dialects.contract import ReplyContext, Translation
-from shared.dialects.openai_chat.errors import error_frame
+from shared.dialects.openai.errors import error_frame
 from shared.dialects.openai_chat.options import ChatOptions
 from shared.dialects.openai_chat.usage import chat_usage
 from shared.errors import GatewayError

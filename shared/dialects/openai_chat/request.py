@@ -9,14 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.dialects.contract import RequestContext, Translation
-from shared.dialects.openai_chat import carriers
-from shared.dialects.openai_chat.fields import boolean, invalid, mapping, string
-from shared.dialects.openai_chat.media_output import Outputs, add_outputs
-from shared.dialects.openai_chat.messages import Conversation, read_messages
-from shared.dialects.openai_chat.native_contents import read_contents, read_system
-from shared.dialects.openai_chat.notes import Notes
-from shared.dialects.openai_chat.options import ChatOptions
-from shared.dialects.openai_chat.parameters import (
+from shared.dialects.openai.fields import boolean, invalid, mapping, string
+from shared.dialects.openai.media_output import Outputs, add_outputs
+from shared.dialects.openai.messages import Conversation, read_messages
+from shared.dialects.openai.notes import Notes
+from shared.dialects.openai.parameters import (
     Parameters,
     add_limits,
     add_logprobs,
@@ -25,13 +22,16 @@ from shared.dialects.openai_chat.parameters import (
     read_choices,
     read_stop,
 )
-from shared.dialects.openai_chat.reasoning import thinking
-from shared.dialects.openai_chat.response_format import Format, apply_format, read_format, read_google_format
-from shared.dialects.openai_chat.safety import safety_settings
-from shared.dialects.openai_chat.tool_calls import calls_of
-from shared.dialects.openai_chat.tool_choice import ToolPlan, plan_tools, read_choice
-from shared.dialects.openai_chat.tools import Declared, read_tools
-from shared.dialects.openai_chat.turns import finish_prefill
+from shared.dialects.openai.reasoning import thinking
+from shared.dialects.openai.response_format import Format, apply_format, read_format, read_google_format
+from shared.dialects.openai.safety import safety_settings
+from shared.dialects.openai.tool_calls import calls_of
+from shared.dialects.openai.tool_choice import ToolPlan, plan_tools, read_choice
+from shared.dialects.openai.tools import Declared, read_tools
+from shared.dialects.openai.turns import finish_prefill
+from shared.dialects.openai_chat import carriers
+from shared.dialects.openai_chat.native_contents import read_contents, read_system
+from shared.dialects.openai_chat.options import ChatOptions
 from shared.errors import GatewayError
 from shared.gemini.signatures import call_key, complete, content_key, text_key
 from shared.gemini.types import Content, GenerateContentRequest, GenerationConfig

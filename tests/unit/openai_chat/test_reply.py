@@ -252,7 +252,7 @@ def test_a_broken_stream_ends_with_the_error_and_without_done():
 
 
 def test_every_error_kind_has_a_wire_form():
-    from shared.dialects.openai_chat.errors import WIRE, render_error
+    from shared.dialects.openai.errors import WIRE, render_error
 
     assert set(WIRE) == set(ERROR_KINDS)
     for kind in ERROR_KINDS:

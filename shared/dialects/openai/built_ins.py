@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from shared.dialects.openai_chat.fields import boolean, either_case, integer, invalid, mapping, sequence, string
+from shared.dialects.openai.fields import boolean, either_case, integer, invalid, mapping, sequence, string
 
 # Gemini's tool objects, by their snake_case name.
 BUILT_INS = {

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from shared.dialects.openai_chat.fields import either_case, invalid, mapping, number, string
+from shared.dialects.openai.fields import either_case, invalid, mapping, number, string
 from shared.gemini.catalog import Capabilities
 from shared.gemini.parts import media_part, normalise_mime
 from shared.gemini.types import Part, VideoMetadata

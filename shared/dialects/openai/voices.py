@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from shared.dialects.openai_chat.fields import invalid, string
+from shared.dialects.openai.fields import invalid, string
 
 DEFAULT = "Kore"  # what OpenAI's own default, alloy, maps to
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from shared.dialects.openai_chat.fields import invalid, mapping, string
+from shared.dialects.openai.fields import invalid, mapping, string
 from shared.gemini.catalog import Capabilities
 from shared.gemini.schema import clean_json_schema, openapi_schema
 from shared.gemini.types import GenerationConfig

@@ -1,8 +1,8 @@
 """`safetySettings`: the client's own, else what the deployment says."""
 
-from shared.dialects.openai_chat.fields import either_case, invalid, mapping, sequence, string
-from shared.dialects.openai_chat.notes import Notes
-from shared.dialects.openai_chat.parameters import Given
+from shared.dialects.openai.fields import either_case, invalid, mapping, sequence, string
+from shared.dialects.openai.notes import Notes
+from shared.dialects.openai.parameters import Given
 from shared.gemini.types import SafetySetting
 
 # CIVIC_INTEGRITY is deprecated and never sent.

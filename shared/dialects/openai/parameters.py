@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from shared.dialects.openai_chat.fields import boolean, either_case, integer, invalid, mapping, number, sequence, string
-from shared.dialects.openai_chat.notes import Notes
+from shared.dialects.openai.fields import boolean, either_case, integer, invalid, mapping, number, sequence, string
+from shared.dialects.openai.notes import Notes
 from shared.errors import GatewayError
 from shared.gemini.catalog import Capabilities
 from shared.gemini.types import GenerationConfig

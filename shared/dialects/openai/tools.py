@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.dialects.openai_chat.built_ins import BUILT_INS, CLOTHED, TYPED, built_in
-from shared.dialects.openai_chat.fields import either_case, invalid, mapping, sequence, snake, string
-from shared.dialects.openai_chat.notes import Notes
-from shared.dialects.openai_chat.parameters import Given, Parameters
+from shared.dialects.openai.built_ins import BUILT_INS, CLOTHED, TYPED, built_in
+from shared.dialects.openai.fields import either_case, invalid, mapping, sequence, snake, string
+from shared.dialects.openai.notes import Notes
+from shared.dialects.openai.parameters import Given, Parameters
 from shared.gemini.catalog import Capabilities
 from shared.gemini.schema import clean_json_schema, openapi_schema
 from shared.gemini.types import FunctionDeclaration, Tool

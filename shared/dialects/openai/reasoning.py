@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, replace
 
-from shared.dialects.openai_chat.fields import boolean, either_case, integer, invalid, mapping, string
-from shared.dialects.openai_chat.notes import Notes
-from shared.dialects.openai_chat.parameters import Given, Parameters
+from shared.dialects.openai.fields import boolean, either_case, integer, invalid, mapping, string
+from shared.dialects.openai.notes import Notes
+from shared.dialects.openai.parameters import Given, Parameters
 from shared.gemini.catalog import Capabilities, ResolvedModel
 from shared.gemini.thinking import EFFORTS, thinking_config
 from shared.gemini.types import ThinkingConfig

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from shared.dialects.openai_chat.fields import invalid, mapping, sequence, string
-from shared.dialects.openai_chat.notes import Notes
-from shared.dialects.openai_chat.tools import Declared, wire_tools
+from shared.dialects.openai.fields import invalid, mapping, sequence, string
+from shared.dialects.openai.notes import Notes
+from shared.dialects.openai.tools import Declared, wire_tools
 from shared.gemini.catalog import Capabilities
 from shared.gemini.tool_names import ToolNames
 from shared.gemini.types import FunctionDeclaration, Tool, ToolConfig

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from shared.dialects.openai_chat.fields import either_case, invalid, mapping, sequence, string
-from shared.dialects.openai_chat.notes import Notes
-from shared.dialects.openai_chat.parameters import Given, Parameters
-from shared.dialects.openai_chat.voices import DEFAULT, gemini_voice
+from shared.dialects.openai.fields import either_case, invalid, mapping, sequence, string
+from shared.dialects.openai.notes import Notes
+from shared.dialects.openai.parameters import Given, Parameters
+from shared.dialects.openai.voices import DEFAULT, gemini_voice
 from shared.gemini.catalog import Capabilities
 from shared.gemini.types import GenerationConfig
 
