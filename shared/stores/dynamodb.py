@@ -3,7 +3,6 @@
 Every write here is guarded by a condition or a client token, so that a lost answer can always be asked again.
 """
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
@@ -104,7 +103,6 @@ class DynamoLedger:
 
     async def admit(self, admission: Admission) -> Admitted | Refused:
         period, seen = admission.period, self._seen.get(admission.acct, Arrivals())
-        refused: Refused | None = None
         for _ in range(_ADMIT_TRIES):
             verdict, image = await self._ask(admission, period, seen)
             if isinstance(verdict, Admitted):
@@ -119,10 +117,10 @@ class DynamoLedger:
                 case TryAgain():
                     period = verdict.period
                 case Refused() if swept and verdict.kind in _WORTH_SWEEPING:
-                    refused = verdict
+                    continue  # what stood in the way may be gone
                 case Refused():
                     return verdict
-        return refused or Refused("contended", retry_after=1.0)
+        return Refused("contended", retry_after=1.0)
 
     async def _ask(
         self, admission: Admission, period: str, seen: Arrivals
@@ -193,7 +191,7 @@ class DynamoLedger:
             for rid, hold in expired:
                 await self._end_hold(admission.acct, rid, hold)
         except StoreUnavailable as error:  # the verdict stands without it, and the next request sweeps again
-            _log.warning(json.dumps({"event": "sweep_failed", "acct": admission.acct, "error": str(error)}))
+            _log.warning("sweep_failed", extra={"fields": {"acct": admission.acct, "error": str(error)}})
             return False
         return bool(expired)
 

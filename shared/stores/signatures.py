@@ -1,7 +1,6 @@
 """Thought signatures in the usage table, behind a cache of this environment."""
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -84,7 +83,7 @@ class DynamoSignatureStore:
     async def _write(self, acct: str, key: str, signature: StoredSignature, expires_at: int) -> None:
         if len(signature.signature) > _MAX_ITEM_BYTES:
             # kept in the front only: a client that drops it may then need the sentinel
-            _log.warning(json.dumps({"event": "signature_too_large", "bytes": len(signature.signature)}))
+            _log.warning("signature_too_large", extra={"fields": {"bytes": len(signature.signature)}})
             return
         fields = {
             "sig": signature.signature,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.dialects.contract import RequestContext
+from shared.dialects.openai import carriers
 from shared.dialects.openai.content import ContentReader, text_of
 from shared.dialects.openai.fields import invalid, mapping, sequence, string
 from shared.dialects.openai.notes import Notes
@@ -23,7 +24,6 @@ from shared.dialects.openai.tool_calls import (
     response_part,
 )
 from shared.dialects.openai.turns import Turn, alternate
-from shared.dialects.openai import carriers
 from shared.errors import GatewayError
 from shared.gemini.parts import extract_markdown_images, media_part
 from shared.gemini.signatures import takes_signatures, text_key, usable

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from shared.dialects.openai import carriers
 from shared.dialects.openai.fields import invalid, mapping, sequence, string
 from shared.dialects.openai.json_text import NOT_JSON, parse
 from shared.dialects.openai.notes import Notes
-from shared.dialects.openai import carriers
 from shared.gemini.catalog import Capabilities
 from shared.gemini.signatures import FoundSignature, SignatureLookup, call_key, content_key, usable
 from shared.gemini.tool_names import ToolNames

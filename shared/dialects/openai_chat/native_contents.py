@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from shared.dialects.openai import carriers
 from shared.dialects.openai.content import video_metadata
 from shared.dialects.openai.fields import either_case, invalid, mapping, sequence, string
 from shared.dialects.openai.turns import Turn, alternate
-from shared.dialects.openai_chat import carriers
 from shared.gemini.catalog import Capabilities
 from shared.gemini.parts import media_part
 from shared.gemini.tool_names import ToolNames

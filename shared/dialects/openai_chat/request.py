@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.dialects.contract import RequestContext, Translation
+from shared.dialects.openai import carriers
 from shared.dialects.openai.fields import boolean, invalid, mapping, string
 from shared.dialects.openai.media_output import Outputs, add_outputs
 from shared.dialects.openai.messages import Conversation, read_messages
@@ -29,7 +30,6 @@ from shared.dialects.openai.tool_calls import calls_of
 from shared.dialects.openai.tool_choice import ToolPlan, plan_tools, read_choice
 from shared.dialects.openai.tools import Declared, read_tools
 from shared.dialects.openai.turns import finish_prefill
-from shared.dialects.openai_chat import carriers
 from shared.dialects.openai_chat.native_contents import read_contents, read_system
 from shared.dialects.openai_chat.options import ChatOptions
 from shared.errors import GatewayError
