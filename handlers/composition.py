@@ -39,8 +39,9 @@ class Stores:
     queue: SqsSettlementQueue
 
 
-def open_stores(environ: Mapping[str, str], aws: Aws | None = None) -> Stores:
-    """`aws` None means boto3's own search for credentials."""
+def open_stores(environ: Mapping[str, str], aws: Aws | None = None, *, patient: bool = False) -> Stores:
+    """`aws` None means boto3's own search for credentials; `patient` lets a key lookup take longer than a function
+    would wait, as a busy laptop may."""
     missing = [name for name in _REQUIRED if not environ.get(name)]
     if missing:
         raise ConfigurationError(f"not set: {', '.join(missing)}")
@@ -49,7 +50,7 @@ def open_stores(environ: Mapping[str, str], aws: Aws | None = None) -> Stores:
     pool = environ.get("GEMINI_POOL_SECRET_ID", "")
     return Stores(
         aws=aws,
-        keys=SsmKeyStore(aws, environ["KEY_PARAMETER_PREFIX"]),
+        keys=SsmKeyStore(aws, environ["KEY_PARAMETER_PREFIX"], patient=patient),
         secrets=SecretsManagerStore(aws, environ["PEPPER_SECRET_ID"], pool, pool=_own_pool(environ)),
         ledger=DynamoLedger(aws, table),
         signatures=DynamoSignatureStore(aws, table),

@@ -55,7 +55,7 @@ class Gateway:
 
 
 def clean_environment() -> dict[str, str]:
-    kept = ("PATH", "HOME", "LANG", "TMPDIR", "PYENV_ROOT")
+    kept = ("PATH", "HOME", "LANG", "TMPDIR", "PYENV_ROOT", "SSL_CERT_FILE", "SSL_CERT_DIR")
     return {name: os.environ[name] for name in kept if name in os.environ} | {"NO_PROXY": "127.0.0.1,localhost"}
 
 

@@ -70,7 +70,7 @@ class EmbeddedAws:
 
     def start(self) -> dict[str, str]:
         """Start, wait until it answers, make what is missing; returns the environment by which stores find it."""
-        command = _installed()
+        command = installed()
         for folder in (self._home, self._home / "state"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._home.chmod(0o700)
@@ -249,7 +249,7 @@ def _command_of(pid: int) -> str:
     return asked.stdout.strip()
 
 
-def _installed() -> Path:
+def installed() -> Path:
     """The `ministack` command, installed on first use and whenever the lock file has changed."""
     home = ROOT / ".tools" / "aws"
     stamp, wanted = home / "requirements.sha256", hashlib.sha256(_REQUIREMENTS.read_bytes()).hexdigest()

@@ -9,9 +9,9 @@ say() { echo "setup: $*" >&2; }
 works() { "$1" -c 'import sys; sys.exit(not (3, 12) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null; }
 
 find_python() {
-  local candidate
-  for candidate in python3.13 python3.14 python3.12 python3 \
-    "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.1[234]*/bin/python3; do
+  local candidate pyenv="${PYENV_ROOT:-$HOME/.pyenv}/versions"
+  # 3.13 first: the functions run on it
+  for candidate in python3.13 "$pyenv"/3.13*/bin/python3 python3.14 python3.12 python3 "$pyenv"/3.1[42]*/bin/python3; do
     candidate=$(command -v "$candidate" || true)
     # a version manager's shim answers for Pythons that are not switched on: ask it, and take the real binary
     if [ -n "$candidate" ] && works "$candidate"; then
@@ -21,7 +21,7 @@ find_python() {
   done
 }
 
-locked() { cat requirements-dev.txt infra/local/bootstrap.sh | cksum; }
+locked() { cat requirements-dev.txt infra/local/requirements-aws.txt infra/local/bootstrap.sh | cksum; }
 
 if [ -x .venv/bin/python ] && [ "$(cat .venv/.locked 2>/dev/null || true)" = "$(locked)" ]; then exit 0; fi
 
@@ -42,4 +42,6 @@ if ! works .venv/bin/python; then
 fi
 say "installing locked requirements"
 .tools/uv/bin/uv pip sync --quiet --python .venv/bin/python --require-hashes requirements-dev.txt
+say "installing the embedded AWS"
+.venv/bin/python -c 'from infra.local.aws import installed; installed()'
 locked >.venv/.locked

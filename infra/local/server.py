@@ -16,7 +16,7 @@ def local_app(environ: Mapping[str, str]) -> Starlette:
     """`environ` names the embedded AWS and the upstream as a function's variables would."""
     settings = Settings.from_env(environ)
     telemetry.configure(environ.get("LOG_LEVEL") or "WARNING")
-    stores = open_stores(environ, Aws(environ))
+    stores = open_stores(environ, Aws(environ), patient=True)
     services = open_services(settings, stores)
 
     @asynccontextmanager

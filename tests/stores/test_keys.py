@@ -50,7 +50,7 @@ PLAIN = KeyRecord(kid="kid0000000000002", acct="a", hash="cd", pepper_id="p1")
 
 @pytest.fixture
 def store(aws: Aws, table: str) -> SsmKeyStore:
-    return SsmKeyStore(aws, f"/gw/{table}/keys")
+    return SsmKeyStore(aws, f"/gw/{table}/keys", patient=True)
 
 
 @pytest.fixture
