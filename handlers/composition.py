@@ -18,11 +18,14 @@ from shared.gateway.upstream import Upstream
 from shared.gemini.client import GeminiClient
 from shared.stores.aws import Aws
 from shared.stores.dynamodb import DynamoLedger
-from shared.stores.protocols import Credential
+from shared.stores.key_stores import open_key_store
+from shared.stores.lambda_invoke import LambdaInvoker
+from shared.stores.owned_objects import DynamoOwnedObjects
+from shared.stores.protocols import Credential, Invoker, KeyStore
+from shared.stores.responses import DynamoResponseStore
 from shared.stores.secrets import SecretsManagerStore
 from shared.stores.signatures import DynamoSignatureStore
 from shared.stores.sqs import SqsSettlementQueue
-from shared.stores.ssm import SsmKeyStore
 
 _REQUIRED = ("USAGE_TABLE", "KEY_PARAMETER_PREFIX", "PEPPER_SECRET_ID", "SETTLE_QUEUE_URL")
 
@@ -32,11 +35,14 @@ class Stores:
     """The stores of one deployment, all on one account and region."""
 
     aws: Aws
-    keys: SsmKeyStore
+    keys: KeyStore
     secrets: SecretsManagerStore
     ledger: DynamoLedger
     signatures: DynamoSignatureStore
     queue: SqsSettlementQueue
+    responses: DynamoResponseStore
+    owned: DynamoOwnedObjects
+    invoker: Invoker | None
 
 
 def open_stores(environ: Mapping[str, str], aws: Aws | None = None, *, patient: bool = False) -> Stores:
@@ -48,13 +54,17 @@ def open_stores(environ: Mapping[str, str], aws: Aws | None = None, *, patient: 
     aws = aws or Aws()
     table = environ["USAGE_TABLE"]
     pool = environ.get("GEMINI_POOL_SECRET_ID", "")
+    function_name = environ.get("AWS_LAMBDA_FUNCTION_NAME", "")
     return Stores(
         aws=aws,
-        keys=SsmKeyStore(aws, environ["KEY_PARAMETER_PREFIX"], patient=patient),
+        keys=open_key_store(environ, aws, patient=patient),
         secrets=SecretsManagerStore(aws, environ["PEPPER_SECRET_ID"], pool, pool=_own_pool(environ)),
         ledger=DynamoLedger(aws, table),
         signatures=DynamoSignatureStore(aws, table),
         queue=SqsSettlementQueue(aws, environ["SETTLE_QUEUE_URL"]),
+        responses=DynamoResponseStore(aws, table),
+        owned=DynamoOwnedObjects(aws, table),
+        invoker=LambdaInvoker(aws, function_name) if function_name else None,
     )
 
 
@@ -74,6 +84,10 @@ def open_services(settings: Settings, stores: Stores) -> Services:
         queue=stores.queue,
         signatures=stores.signatures,
         upstream=Upstream(client, CredentialPool(stores.secrets), settings),
+        secrets=stores.secrets,
+        kept=stores.responses,
+        invoker=stores.invoker,
+        owned=stores.owned,
     )
 
 

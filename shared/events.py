@@ -124,6 +124,11 @@ class Media:
 
 
 @dataclass(frozen=True, slots=True)
+class Draft(Media):
+    """A picture among the model's thoughts, on the way to the final one; only for who asks the reader for drafts."""
+
+
+@dataclass(frozen=True, slots=True)
 class Code:
     """Code that the upstream's own interpreter ran."""
 

@@ -36,7 +36,7 @@ def encode(value: Any) -> bytes:
         return _ascii(value).encode()
 
 
-def decode_object(raw: bytes) -> dict[str, Any]:
+def decode_object(raw: bytes, max_nodes: int = MAX_NODES) -> dict[str, Any]:
     """A client's body as a JSON object, or GatewayError `invalid_json` that names the position or the rule broken."""
     if not raw.strip():
         _refuse("The request body is empty; a JSON object is expected.")
@@ -46,7 +46,7 @@ def decode_object(raw: bytes) -> dict[str, Any]:
         _refuse(f"The request body is not valid UTF-8 (byte {error.start}).")
     if text.startswith("\ufeff"):
         _refuse("The request body starts with a byte order mark.")
-    _bound(raw)
+    _bound(raw, max_nodes)
     try:
         value = json.loads(
             text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite, parse_int=_int64
@@ -64,7 +64,7 @@ def _refuse(message: str) -> NoReturn:
     raise GatewayError("invalid_json", message)
 
 
-def _bound(raw: bytes) -> None:
+def _bound(raw: bytes, max_nodes: int) -> None:
     """Depth and node count, before any tree is built."""
     depth = nodes = 0
     for match in _STRING_OR_BRACKET.finditer(raw):
@@ -78,8 +78,8 @@ def _bound(raw: bytes) -> None:
             depth -= 1
         elif mark == b",":
             nodes += 1
-        if nodes > MAX_NODES:
-            _refuse(f"The request body holds more than {MAX_NODES} values.")
+        if nodes > max_nodes:
+            _refuse(f"The request body holds more than {max_nodes} values.")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

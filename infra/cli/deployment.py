@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.gateway.keyring import KeyRegistry
+from shared.gateway.key_registry import KeyRegistry
 from shared.stores.aws import Aws, AwsFailure
 from shared.stores.dynamodb import DynamoLedger
 from shared.stores.dynamodb_usage import DynamoUsageReader
+from shared.stores.key_stores import open_key_store
 from shared.stores.protocols import KeyStore, UsageReader
 from shared.stores.secrets import SecretsManagerStore
-from shared.stores.ssm import SsmKeyStore
 
 
 class NoDeployment(Exception):
@@ -58,7 +58,8 @@ def _names(stage: str, table: str) -> dict[str, str]:
 
 
 def _given(environ: Mapping[str, str]) -> dict[str, str]:
-    return {name: environ[name] for name in ("KEY_PARAMETER_PREFIX", "PEPPER_SECRET_ID") if environ.get(name)}
+    names = ("KEY_STORE", "KEY_PARAMETER_PREFIX", "PEPPER_SECRET_ID")
+    return {name: environ[name] for name in names if environ.get(name)}
 
 
 async def _of_stack(aws: Aws, stack: str) -> dict[str, str]:
@@ -73,7 +74,7 @@ async def _of_stack(aws: Aws, stack: str) -> dict[str, str]:
     parameters = {item["ParameterKey"]: item["ParameterValue"] for item in found.get("Parameters", ())}
     if "UsageTableName" not in outputs or "Stage" not in parameters:
         raise NoDeployment(f"the stack {stack} is no gateway: it has no output UsageTableName or no parameter Stage")
-    return _names(parameters["Stage"], outputs["UsageTableName"])
+    return {**_names(parameters["Stage"], outputs["UsageTableName"]), "KEY_STORE": parameters.get("Registry", "")}
 
 
 def _embedded(state: Path) -> Mapping[str, str]:
@@ -88,7 +89,7 @@ def _embedded(state: Path) -> Mapping[str, str]:
 
 
 def _stores(aws: Aws, names: Mapping[str, str]) -> Deployment:
-    keys = SsmKeyStore(aws, names["KEY_PARAMETER_PREFIX"], patient=True)
+    keys = open_key_store(names, aws, patient=True)
     registry = KeyRegistry(
         keys, SecretsManagerStore(aws, names["PEPPER_SECRET_ID"]), DynamoLedger(aws, names["USAGE_TABLE"])
     )

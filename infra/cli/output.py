@@ -1,7 +1,9 @@
 """How results leave: tables for people, JSON for programs; progress and errors on stderr."""
 
 import asyncio
+import csv
 import json
+import sys
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -11,12 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.cli.deployment import NoDeployment
-from infra.cli.values import usd
 from shared.errors import GatewayError
-from shared.stores import key_records
+from shared.gateway.money import usd
 from shared.stores.protocols import KeyRecord, StoreUnavailable
-
-_SECRET = ("hash", "pepper_id")
 
 
 def run[T](work: Coroutine[Any, Any, T]) -> T:
@@ -45,12 +44,16 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def shown(record: KeyRecord) -> dict[str, Any]:
-    """A record without what nobody needs to see; its budget in USD too."""
-    value = {name: item for name, item in key_records.to_json(record).items() if name not in _SECRET}
-    limit = record.budget_limit_nano
-    value["budget"] = {**value["budget"], "limit_usd": None if limit is None else usd(limit)}
-    return value
+def print_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """One line of names, then one for each row; text that a spreadsheet would take for a formula is quoted by `'`."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_harmless(row.get(column)) for column in columns])
+
+
+def _harmless(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def key_table(records: Iterable[KeyRecord]) -> Table:

@@ -9,15 +9,17 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.progress import track
 
-from infra.cli.deployment import Deployment, Target, open_deployment
+from infra.cli.deployment import Target, open_deployment
 from infra.cli.keys import AsJson, all_keys
-from infra.cli.output import errors, plain_table, print_json, print_table, run
-from infra.cli.values import check_range, compact, dashed, day, usd
-from shared.errors import GatewayError
+from infra.cli.output import errors, plain_table, print_csv, print_json, print_table, run
+from infra.cli.values import check_range, compact, day
+from shared.gateway.money import usd
+from shared.gateway.usage_queries import accounts_of, grouped, summed
 from shared.stores.protocols import KeyRecord, UsageTotal
 
 app = typer.Typer(invoke_without_command=True, help="What was used, and what it cost.")
 
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV: for a spreadsheet, or into a file.")]
 GroupBy = Literal["day", "model", "key"]
 
 _COUNTS = ("requests", "errors", "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
@@ -37,6 +39,12 @@ _ROW_COLUMNS = (
     "ttft_ms",
     "duration_ms",
 )
+_MONEY = ("cost_nano_usd", "cost_usd")
+_CSV_COLUMNS = (
+    *("request_id", "ts", "kid", "dialect", "endpoint", "stream", "model", "model_version", "status", "finish_reason"),
+    *("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens", "cost_nano_usd", "cost_usd", "estimated"),
+    *("ttft_ms", "duration_ms"),
+)
 _DEFAULT_DAYS = 30
 _PAGE = 500
 
@@ -48,6 +56,7 @@ def totals(
     first: Annotated[str | None, typer.Option("--from", help="First day, UTC; 30 days ago if absent.")] = None,
     last: Annotated[str | None, typer.Option("--to", help="Last day, UTC; today if absent.")] = None,
     by: Annotated[str, typer.Option(help="day, model or key.")] = "day",
+    as_csv: AsCsv = False,
     as_json: AsJson = False,
 ) -> None:
     """Totals by day, model or key."""
@@ -58,9 +67,11 @@ def totals(
     start = day(first) if first else end - timedelta(days=_DEFAULT_DAYS - 1)
     check_range(start, end)
     found = run(_totals(context.obj, key, compact(start), compact(end)))
-    rows, total = grouped(found, group), _sum(total for _, total in found)
+    rows, total = grouped(found, (group,)), summed(total for _, total in found)
     if as_json:
         print_json({"data": rows, "total": total})
+    elif as_csv:
+        print_csv((*_GROUP_COLUMNS[group], *_COUNTS, *_MONEY), rows)
     else:
         print_table(plain_table((*_GROUP_COLUMNS[group], *_COUNTS, "cost_usd"), rows, total))
 
@@ -70,39 +81,23 @@ def requests(
     context: typer.Context,
     key: Annotated[str, typer.Option(help="The kid of a key.")],
     on: Annotated[str, typer.Option("--day", help="A day, UTC, such as 2027-01-31.")],
+    as_csv: AsCsv = False,
     as_json: AsJson = False,
 ) -> None:
     """Every request of a key on one day, in the order they came."""
     rows = run(_requests(context.obj, key, compact(day(on))))
     if as_json:
         print_json({"data": rows})
+    elif as_csv:
+        print_csv(_CSV_COLUMNS, rows)
     else:
         print_table(plain_table(_ROW_COLUMNS, map(_readable, rows), None))
-
-
-def grouped(found: Iterable[tuple[KeyRecord, UsageTotal]], by: GroupBy) -> list[dict[str, Any]]:
-    groups: dict[tuple[str, ...], list[UsageTotal]] = {}
-    for record, total in found:
-        name = {"day": (dashed(total.day),), "model": (total.model,), "key": (record.acct, record.name)}[by]
-        groups.setdefault(name, []).append(total)
-    return [{**dict(zip(_GROUP_COLUMNS[by], name, strict=True)), **_sum(groups[name])} for name in sorted(groups)]
-
-
-def _sum(totals: Iterable[UsageTotal]) -> dict[str, Any]:
-    listed = list(totals)
-    cost = sum(total.cost_nano for total in listed)
-    return {
-        **{name: sum(getattr(total, name) for total in listed) for name in _COUNTS},
-        "cost_nano_usd": cost,
-        "cost_usd": usd(cost),
-    }
 
 
 async def _totals(target: Target, kid: str | None, first: str, last: str) -> list[tuple[KeyRecord, UsageTotal]]:
     """The daily aggregates of one key's account, or of every account once: rotations of a key share theirs."""
     deployment = await open_deployment(os.environ, target)
-    records = await all_keys(deployment) if kid is None else [await _record(deployment, kid)]
-    accounts = list({record.acct: record for record in reversed(records)}.values())[::-1]
+    accounts = accounts_of(await all_keys(deployment) if kid is None else [await deployment.registry.held(kid)])
     found: list[tuple[KeyRecord, UsageTotal]] = []
     batches = [accounts[start : start + 8] for start in range(0, len(accounts), 8)]
     for batch in track(batches, "reading usage", console=errors(), transient=True, disable=len(batches) < 2):
@@ -113,7 +108,7 @@ async def _totals(target: Target, kid: str | None, first: str, last: str) -> lis
 
 async def _requests(target: Target, kid: str, on: str) -> list[dict[str, Any]]:
     deployment = await open_deployment(os.environ, target)
-    record = await _record(deployment, kid)
+    record = await deployment.registry.held(kid)
     found: list[dict[str, Any]] = []
     with errors().status("reading requests") as status:
         cursor: str | None = None
@@ -127,13 +122,6 @@ async def _requests(target: Target, kid: str, on: str) -> list[dict[str, Any]]:
 
 def _of_kid(rows: Sequence[Any], kid: str) -> Iterable[dict[str, Any]]:
     return ({**row, "cost_usd": usd(row["cost_nano_usd"])} for row in rows if row["kid"] == kid)
-
-
-async def _record(deployment: Deployment, kid: str) -> KeyRecord:
-    record = await deployment.keys.resolve(kid)
-    if record is None:
-        raise GatewayError("not_found", f"There is no key {kid}.", param="key")
-    return record
 
 
 def _readable(row: dict[str, Any]) -> dict[str, Any]:

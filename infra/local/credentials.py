@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from infra.local.aws import write_private
+from shared.gateway.key_registry import KeyRegistry
 from shared.gateway.key_terms import KeyTerms
-from shared.gateway.keyring import KeyRegistry
 from shared.gateway.settings import ConfigurationError
 from shared.stores.aws import Aws
 from shared.stores.dynamodb import DynamoLedger
+from shared.stores.key_stores import open_key_store
 from shared.stores.secrets import SecretsManagerStore
-from shared.stores.ssm import SsmKeyStore
 
 FILE = "credentials.json"
 
@@ -40,7 +40,7 @@ async def _ensure(held: Mapping[str, str], environment: Mapping[str, str]) -> di
     aws = Aws(environment)
     try:
         registry = KeyRegistry(
-            SsmKeyStore(aws, environment["KEY_PARAMETER_PREFIX"], patient=True),
+            open_key_store(environment, aws, patient=True),
             SecretsManagerStore(aws, environment["PEPPER_SECRET_ID"]),
             DynamoLedger(aws, environment["USAGE_TABLE"]),
         )

@@ -4,7 +4,7 @@ A dialect is a package whose module satisfies `Dialect`. It turns a client's bod
 gateway must do around the call (`Translation`), and turns reply events into the client's frames (`Renderer`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -16,6 +16,9 @@ from shared.gemini.types import GenerateContentRequest
 from shared.limit_state import LimitState
 
 Body = Mapping[str, Any]
+Item = Mapping[str, Any]
+Seal = Callable[[bytes], str]
+Unseal = Callable[[str], bytes | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,9 @@ class RequestContext:
     safety_off: bool = False  # the default of safety settings where the client names none
     fetch_urls: bool = False  # public URLs were already inlined by the guarded fetcher where needed
     max_output_tokens: int | None = None  # the key's own ceiling
+    history: Sequence[Item] = ()  # of a dialect with state: what came before the body, oldest first
+    references: Mapping[str, Item] = field(default_factory=dict)  # kept items that the body names by their ids
+    unseal: Unseal | None = None  # opens what `ReplyContext.seal` made for the same account; None for anything else
 
 
 @dataclass(slots=True)
@@ -49,6 +55,7 @@ class Translation:
     stop: tuple[str, ...] = ()
     echo_prefix: str = ""  # text of a trailing assistant turn that the answer may repeat
     unfence_json: bool = False  # JSON was asked for by prompt only: strip code fences
+    prompt_only: bool = False  # the client wants no output: the prompt is counted and nothing generated
     options: Any = None
 
 
@@ -59,6 +66,12 @@ class ReplyContext:
     request_id: str
     created: int  # epoch seconds
     requested_model: str
+    seal: Seal | None = None  # encrypts and authenticates what a client carries for us
+    shown_id: str = ""  # the id that the client was told; empty: `request_id`
+
+    @property
+    def error_id(self) -> str:
+        return self.shown_id or self.request_id
 
 
 class Renderer(Protocol):
@@ -111,3 +124,51 @@ class CountingDialect(Dialect, Protocol):
     def count_request(self, body: Body, context: RequestContext) -> GenerateContentRequest: ...
 
     def count_body(self, tokens: int) -> Mapping[str, Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StateRefs:
+    """What a body of a dialect with state asks of the store. Ids are the client's words, to be checked.
+
+    `items` are ids of single kept items; `store`: the answer is to be kept; `background`: it is made without the
+    client waiting for it.
+    """
+
+    previous: str | None = None
+    conversation: str | None = None
+    items: tuple[str, ...] = ()
+    store: bool = False
+    background: bool = False
+
+
+class StatefulRenderer(Renderer, Protocol):
+    @property
+    def final(self) -> Mapping[str, Any] | None:
+        """The whole response object, once the stream has come to its terminal frame."""
+
+
+class StatefulDialect(CountingDialect, Protocol):
+    """A dialect whose answers can be kept and built upon. A kept answer is whole; a client sees what it asked for."""
+
+    def state_refs(self, body: Body) -> StateRefs: ...
+
+    def kept_items(self, given: Any, references: Mapping[str, Item], request_id: str) -> list[dict[str, Any]]:
+        """The input of an accepted body as it is kept, each item with an id."""
+
+    def response_of_item(self, item_id: str) -> str | None: ...
+
+    def renderer(self, translation: Translation, reply: ReplyContext) -> StatefulRenderer: ...
+
+    def fold_whole(
+        self, choices: Sequence[Iterable[Event]], translation: Translation, reply: ReplyContext, usage: Usage
+    ) -> Mapping[str, Any]: ...
+
+    def shown(self, whole: Mapping[str, Any], translation: Translation) -> Mapping[str, Any]: ...
+
+    def visible_response(self, response: Mapping[str, Any], include: Collection[str]) -> Mapping[str, Any]: ...
+
+    def queued(self, body: Body, reply: ReplyContext) -> Mapping[str, Any]: ...
+
+    def failed(self, response: Mapping[str, Any], error: GatewayError) -> Mapping[str, Any]: ...
+
+    def seal_summary(self, text: str, seal: Seal) -> str: ...

@@ -1,6 +1,7 @@
 """The ASGI application of the data plane: routes from the registry, every answer with a request id, every error in
 the dialect of its path."""
 
+import importlib
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
@@ -8,16 +9,17 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import Lifespan
+from starlette.websockets import WebSocket
 
 from shared.dialects.contract import Dialect
 from shared.errors import GatewayError
 from shared.gateway.context import Exchange
 from shared.gateway.counting import Counter
-from shared.gateway.model_routes import ModelRoutes, speaks_anthropic
+from shared.gateway.model_routes import ModelRoutes, speaks_anthropic, speaks_google
 from shared.gateway.pipeline import Pipeline, Services
-from shared.gateway.registry import ROWS, Row, load
+from shared.gateway.registry import MEDIA, ROWS, Row, load
 from shared.gateway.responses import json_response
 from shared.gateway.settings import Settings
 from shared.gateway.telemetry import log
@@ -25,6 +27,7 @@ from shared.gateway.telemetry import log
 Endpoint = Callable[[Request], Awaitable[Response]]
 Action = Callable[[Request, Exchange, Any, str], Awaitable[Response]]
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+_GOOGLE_PATHS = ("/v1beta/models", "/v1alpha/", "/upload/", "/ws/")
 # asked without a key by Claude Code before its first request
 _PROBES = ("/", "/api/hello", "/api/event_logging/batch")
 
@@ -40,14 +43,26 @@ def build_app(
         "list_models": models.list,
         "get_model": models.one,
     }
-    routes = [Route("/health", _open({"status": "ok"}), methods=["GET"])]
+    if endpoints is None or not MEDIA.isdisjoint(endpoints):
+        actions = {**actions, **_media_actions(services)}
+    if endpoints is None or "responses" in endpoints:
+        actions = {**actions, **_response_actions(services)}
+    if endpoints is None or "native" in endpoints:
+        actions = {**actions, **_native_actions(services)}
+    routes: list[BaseRoute] = [Route("/health", _open({"status": "ok"}), methods=["GET"])]
     if endpoints is None or "messages" in endpoints:
         routes += [Route(path, _open({}), methods=["GET", "POST"]) for path in _PROBES]
     routes += [
-        Route(row.path, _endpoint(actions[row.action], services.settings, row), methods=list(_METHODS))
+        Route(
+            row.path,
+            _endpoint(actions[row.action], services.settings, row),
+            methods=list(row.methods if row.shared else _METHODS),
+        )
         for row in ROWS
         if endpoints is None or row.endpoint in endpoints
     ]
+    if endpoints is None or "responses" in endpoints:
+        routes.append(WebSocketRoute("/v1/responses", _no_websocket))
     app = Starlette(
         routes=routes,
         lifespan=lifespan,
@@ -55,6 +70,30 @@ def build_app(
     )
     app.router.redirect_slashes = False
     return app
+
+
+def _media_actions(services: Services) -> Mapping[str, Action]:
+    """Imported only where it is served: forms, images and sound cost the cold start of every other function."""
+    module = importlib.import_module("shared.gateway.media_routes")
+    actions: Mapping[str, Action] = module.media_actions(services)
+    return actions
+
+
+def _response_actions(services: Services) -> Mapping[str, Action]:
+    module = importlib.import_module("shared.gateway.responses_api")
+    actions: Mapping[str, Action] = module.response_actions(services)
+    return actions
+
+
+def _native_actions(services: Services) -> Mapping[str, Action]:
+    module = importlib.import_module("shared.gateway.native_routes")
+    actions: Mapping[str, Action] = module.native_actions(services)
+    return actions
+
+
+async def _no_websocket(websocket: WebSocket) -> None:
+    module = importlib.import_module("shared.gateway.responses_api")
+    await websocket.send_denial_response(module.upgrade_refused())
 
 
 def _open(body: Mapping[str, Any]) -> Endpoint:
@@ -71,12 +110,13 @@ def _endpoint(action: Action, settings: Settings, row: Row) -> Endpoint:
 
     async def serve(request: Request) -> Response:
         exchange = Exchange.begin(request, settings.request_timeout_s)
-        both = row.endpoint == "models"  # one path for two kinds of clients
-        dialect = load("anthropic_messages" if both and speaks_anthropic(request) else row.dialect)
+        dialect = load(_spoken(request, row))
         try:
-            if request.method not in (row.method, "HEAD" if row.method == "GET" else row.method):
-                raise GatewayError("method_not_allowed", f"{request.method} is not allowed here.", allow=(row.method,))
+            if ("GET" if request.method == "HEAD" else request.method) not in row.methods:
+                raise GatewayError("method_not_allowed", f"{request.method} is not allowed here.", allow=row.methods)
             response = await action(request, exchange, dialect, row.endpoint)
+            if "project" in request.path_params:  # free text that authorises nothing, of use to the operator only
+                log("addressed", request_id=exchange.request_id, **request.path_params)
         except GatewayError as error:
             response = _refusal(dialect, error, exchange)
         except Exception as error:
@@ -86,6 +126,15 @@ def _endpoint(action: Action, settings: Settings, row: Row) -> Endpoint:
         return response
 
     return serve
+
+
+def _spoken(request: Request, row: Row) -> str:
+    """The dialect of an answer: `/v1/models` is one path for three kinds of clients."""
+    if row.endpoint != "models" or row.dialect == "gemini_native":
+        return row.dialect
+    if speaks_anthropic(request):
+        return "anthropic_messages"
+    return "gemini_native" if row.dialect == "openai_chat" and speaks_google(request) else row.dialect
 
 
 def _refusal(dialect: Dialect, error: GatewayError, exchange: Exchange) -> Response:
@@ -113,7 +162,8 @@ def _outside(request: Request, error: GatewayError) -> Response:
     """An error where no row decides the dialect; OpenAI's shape is what most clients read."""
     exchange = Exchange.begin(request, 0)
     anthropic = speaks_anthropic(request) or "/messages" in request.scope["path"]
-    dialect = load("anthropic_messages" if anthropic else "openai_chat")
+    google = request.scope["path"].startswith(_GOOGLE_PATHS) or (not anthropic and speaks_google(request))
+    dialect = load("gemini_native" if google else "anthropic_messages" if anthropic else "openai_chat")
     response = _refusal(dialect, error, exchange)
     _identify(response, exchange, dialect)
     return response

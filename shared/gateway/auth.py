@@ -79,6 +79,19 @@ class Authenticator:
             raise self._failed(source_ip, _MESSAGE)
         return record
 
+    async def record(self, kid: str) -> KeyRecord:
+        """The record of a key that was presented before and must still be in force, for work that outlived its
+        request."""
+        try:
+            record = await self._directory.active(kid)
+        except StoreUnavailable as error:
+            raise GatewayError(
+                "unavailable", "The key registry cannot be reached.", retry_after=error.retry_after
+            ) from error
+        if record is None:
+            raise GatewayError("authentication", _MESSAGE)
+        return record
+
     def _failed(self, source_ip: str, message: str) -> GatewayError:
         wait = self._failures.count(source_ip)
         if wait:

@@ -45,7 +45,7 @@ def input_bound(request: GenerateContentRequest) -> int:
         elif isinstance(item, list):
             stack.extend(item)
         elif isinstance(item, dict):
-            if "inlineData" in item:
+            if _is_blob(item.get("inlineData")):
                 tokens += _media_tokens(item["inlineData"])
             elif "fileData" in item:
                 tokens += _REMOTE_TOKENS
@@ -54,6 +54,11 @@ def input_bound(request: GenerateContentRequest) -> int:
                 text_bytes += sum(len(key) for key in item)
                 stack.extend(item.values())
     return tokens + -(-text_bytes // _BYTES_PER_TOKEN)
+
+
+def _is_blob(value: Any) -> bool:
+    """Media, and not the argument of a function that happens to have its name."""
+    return isinstance(value, dict) and all(isinstance(value.get(name), str) for name in ("mimeType", "data"))
 
 
 def _media_tokens(blob: dict[str, str]) -> int:

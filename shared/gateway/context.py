@@ -36,6 +36,7 @@ class Exchange:
     source_ip: str
     nonce: str = field(default_factory=lambda: secrets.token_hex(8))
     first_byte: float | None = None
+    body_sha: str | None = None  # the body's digest, with an Idempotency-Key only
 
     @classmethod
     def begin(cls, request: Request, timeout_s: float) -> "Exchange":

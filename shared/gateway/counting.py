@@ -1,5 +1,6 @@
 """Token counts without an answer: neither billed nor counted against a key's rates."""
 
+import asyncio
 import hashlib
 
 from cachetools import LRUCache
@@ -30,6 +31,7 @@ class Counter:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._known: LRUCache[bytes, int] = LRUCache(_REMEMBERED)
+        self._asked: dict[bytes, asyncio.Task[int]] = {}  # what the upstream is counting right now
 
     async def serve(self, request: Request, exchange: Exchange, dialect: CountingDialect, endpoint: str) -> Response:
         services, settings = self._services, self._services.settings
@@ -47,13 +49,26 @@ class Counter:
         """An estimate where the upstream is too busy to count."""
         place = hashlib.sha256(model_id.encode() + encode(body)).digest()
         known = self._known.get(place)
-        if known is None:
-            try:
-                known = await self._services.upstream.count(body, model_id, exchange)
-            except GatewayError as error:
-                if error.kind not in _ESTIMATED:
-                    raise
-                log("count_estimated", request_id=exchange.request_id, kind=error.kind)
-                return max(1, input_bound(body) // 2)
-            self._known[place] = known
-        return known
+        if known is not None:
+            return known
+        try:
+            return await self._shared(place, body, model_id, exchange)
+        except GatewayError as error:
+            if error.kind not in _ESTIMATED:
+                raise
+            log("count_estimated", request_id=exchange.request_id, kind=error.kind)
+            return max(1, input_bound(body) // 2)
+
+    async def _shared(self, place: bytes, body: GenerateContentRequest, model_id: str, exchange: Exchange) -> int:
+        """One call of the upstream for all that ask the same at the same time; a client that leaves does not end it."""
+        task = self._asked.get(place)
+        if task is None:
+            task = asyncio.ensure_future(self._ask(place, body, model_id, exchange))
+            self._asked[place] = task
+            task.add_done_callback(lambda _: self._asked.pop(place, None))
+        return await asyncio.shield(task)
+
+    async def _ask(self, place: bytes, body: GenerateContentRequest, model_id: str, exchange: Exchange) -> int:
+        """Known before the call is over: who asks in between finds the one or the other."""
+        tokens = self._known[place] = await self._services.upstream.count(body, model_id, exchange)
+        return tokens

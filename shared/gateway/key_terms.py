@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from shared.errors import GatewayError
-from shared.stores.protocols import Period
+from shared.stores.protocols import KeyRecord, Period
 
 ENDPOINTS = (
     "chat",
@@ -57,6 +57,10 @@ class KeyTerms:
     url_fetch: bool = False
     code_exec: bool = True
     allow_query_key: bool = True
+
+    @classmethod
+    def of(cls, record: KeyRecord) -> "KeyTerms":
+        return cls(**{field.name: getattr(record, field.name) for field in dataclasses.fields(cls)})
 
     def fields(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}

@@ -1,28 +1,23 @@
-"""Client keys: their text form, the cached directory that requests ask, and the life cycle that operators drive."""
+"""Client keys: their text form, and the cached directory that requests ask."""
 
 import asyncio
-import contextlib
 import hashlib
 import hmac
 import random
 import re
-import secrets
 import time
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from cachetools import LRUCache, TTLCache
 
-from shared.errors import GatewayError
-from shared.gateway.key_terms import KeyTerms, check_terms
-from shared.gateway.limits import period_of
-from shared.stores.protocols import KeyRecord, KeyStore, Ledger, SecretStore, StoreConflict, StoreUnavailable
+from shared.stores.protocols import KeyRecord, KeyStore, SecretStore, StoreUnavailable
 
-_BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _PREFIX = "sk-gw1_"  # the digit is the version of the format
-_KID_LENGTH, _SECRET_LENGTH, _CHECK_LENGTH = 16, 43, 6
-_FORM = re.compile(rf"{_PREFIX}([0-9A-Za-z]{{{_KID_LENGTH}}})_([0-9A-Za-z]{{{_SECRET_LENGTH}}})([0-9A-Za-z]{{6}})")
+KID_LENGTH, SECRET_LENGTH, _CHECK_LENGTH = 16, 43, 6
+_FORM = re.compile(rf"{_PREFIX}([0-9A-Za-z]{{{KID_LENGTH}}})_([0-9A-Za-z]{{{SECRET_LENGTH}}})([0-9A-Za-z]{{6}})")
 
 _ENTRIES = 10_000
 _FRESH_S = 60.0
@@ -59,12 +54,8 @@ def _check(text: str) -> str:
     rest, digits = zlib.crc32(text.encode()), ""
     for _ in range(_CHECK_LENGTH):
         rest, digit = divmod(rest, 62)
-        digits = _BASE62[digit] + digits
+        digits = BASE62[digit] + digits
     return digits
-
-
-def _random(length: int) -> str:
-    return "".join(secrets.choice(_BASE62) for _ in range(length))
 
 
 def key_hash(pepper: bytes, secret: str) -> str:
@@ -107,9 +98,20 @@ class KeyDirectory:
         known = self._known.get(_cache_key(key))
         return known is not None and self._clock() - known.read_at < _STALE_S
 
+    def forget(self, kid: str) -> None:
+        """Ask again about this kid: its record was changed in this process. Other processes follow within 60 s."""
+        for cache in (self._known, self._unknown):
+            for cache_key in [known for known in cache if known.startswith(kid.encode())]:
+                cache.pop(cache_key, None)
+
     async def lookup(self, key: ParsedKey) -> KeyRecord | None:
         """The record of a right key that is in force now, else None. StoreUnavailable where nobody can say."""
         record = await self._verified(key)
+        return record if record is not None and in_force(record, self._clock()) else None
+
+    async def active(self, kid: str) -> KeyRecord | None:
+        """The record of a kid that is in force now, whoever asks: its key must have been checked before."""
+        record = await self._read(kid)
         return record if record is not None and in_force(record, self._clock()) else None
 
     async def _verified(self, key: ParsedKey) -> KeyRecord | None:
@@ -156,7 +158,7 @@ class KeyDirectory:
 
     async def _matches(self, key: ParsedKey, record: KeyRecord | None) -> bool:
         """The same work for an unknown kid as for a wrong secret."""
-        _, pepper = await _pepper(self._secrets, record.pepper_id if record else None)
+        _, pepper = await named_pepper(self._secrets, record.pepper_id if record else None)
         return hmac.compare_digest(key_hash(pepper, key.secret), record.hash if record else _NO_HASH)
 
 
@@ -164,97 +166,8 @@ def _cache_key(key: ParsedKey) -> bytes:
     return key.kid.encode() + hashlib.sha256(key.secret.encode()).digest()
 
 
-async def _pepper(secret_store: SecretStore, pepper_id: str | None) -> tuple[str, bytes]:
+async def named_pepper(secret_store: SecretStore, pepper_id: str | None) -> tuple[str, bytes]:
     try:
         return await secret_store.pepper(pepper_id)
     except KeyError as error:  # the record is of a pepper that was withdrawn, or not yet seen here
         raise StoreUnavailable(f"the pepper {pepper_id} is not known", retry_after=30) from error
-
-
-class KeyRegistry:
-    """Issue, list and revoke. The ledger is written first, so that no key is ever usable without its account's state
-    and a revocation is effective at once. `clock` gives epoch seconds."""
-
-    def __init__(
-        self, keys: KeyStore, secret_store: SecretStore, ledger: Ledger, clock: Callable[[], float] = time.time
-    ) -> None:
-        self._keys = keys
-        self._secrets = secret_store
-        self._ledger = ledger
-        self._clock = clock
-
-    async def issue(self, terms: KeyTerms) -> tuple[KeyRecord, str]:
-        """A new key: its record, and its text, which is kept nowhere. `invalid_request` names the term at fault."""
-        check_terms(terms)
-        kid, secret = _random(_KID_LENGTH), _random(_SECRET_LENGTH)
-        pepper_id, pepper = await _pepper(self._secrets, None)
-        record = KeyRecord(
-            kid=kid,
-            acct=kid,  # the first key of an account names it; its rotations keep the name
-            hash=key_hash(pepper, secret),
-            pepper_id=pepper_id,
-            created_at=int(self._clock()),
-            **terms.fields(),
-        )
-        await self._write(record, overwrite=False)
-        return record, make_key(kid, secret)
-
-    async def restore(self, key_text: str, terms: KeyTerms) -> KeyRecord:
-        """Put a key that somebody still holds back into stores that lost it; what is there stays as it is."""
-        key = parse_key(key_text)
-        if key is None:
-            raise GatewayError("invalid_request", "The text is not a key of this gateway.", param="key")
-        check_terms(terms)
-        held = await self._keys.resolve(key.kid)
-        pepper_id, pepper = await _current_or_named(self._secrets, held)
-        right_hash = key_hash(pepper, key.secret)
-        if held is not None and held.pepper_id == pepper_id and hmac.compare_digest(held.hash, right_hash):
-            await self._ledger.open_account(held, period=self._period(held))
-            return held
-        if held is not None:  # its pepper was lost: the same record under the new one
-            record = replace(held, hash=right_hash, pepper_id=pepper_id, version=held.version + 1)
-        else:
-            record = KeyRecord(
-                kid=key.kid,
-                acct=key.kid,
-                hash=right_hash,
-                pepper_id=pepper_id,
-                created_at=int(self._clock()),
-                **terms.fields(),
-            )
-        await self._write(record, overwrite=held is not None)
-        return record
-
-    async def revoke(self, kid: str) -> KeyRecord:
-        """For ever. `not_found` where there is no such key."""
-        record = await self._keys.resolve(kid)
-        if record is None:
-            raise GatewayError("not_found", f"There is no key {kid}.", param="kid")
-        with contextlib.suppress(StoreConflict):  # without a state it was never usable; the record must still say so
-            await self._ledger.set_key_status(record.acct, kid, "revoked")
-        revoked = replace(record, status="revoked", version=record.version + 1)
-        await self._keys.put(revoked)
-        return revoked
-
-    async def page(self, cursor: str | None = None) -> tuple[Sequence[KeyRecord], str | None]:
-        return await self._keys.page(cursor)
-
-    async def _write(self, record: KeyRecord, *, overwrite: bool) -> None:
-        await self._ledger.open_account(record, period=self._period(record))
-        try:  # a state whose record is refused holds nothing and admits nobody
-            await self._keys.put(record, overwrite=overwrite)
-        except ValueError as error:
-            raise GatewayError("invalid_request", str(error)) from error
-
-    def _period(self, record: KeyRecord) -> str:
-        return period_of(record, time.strftime("%Y%m%d", time.gmtime(self._clock())))
-
-
-async def _current_or_named(secret_store: SecretStore, held: KeyRecord | None) -> tuple[str, bytes]:
-    """The pepper of a record, or the current one where there is no record or its pepper is gone."""
-    if held is not None:
-        try:
-            return await secret_store.pepper(held.pepper_id)
-        except KeyError:
-            return await secret_store.pepper()
-    return await secret_store.pepper()

@@ -12,8 +12,9 @@ _MESSAGES = {
 }
 
 
-def refusal(refused: Refused) -> GatewayError:
-    """The error a refused admission becomes. A contended or half-issued key is our trouble, not the client's."""
+def refusal(refused: Refused, request_id: str = "") -> GatewayError:
+    """The error a refused admission becomes. A contended or half-issued key is our trouble, not the client's.
+    `request_id` is that of the earlier request where this one is its repeat."""
     match refused.kind:
         case "budget":
             return GatewayError("budget_exhausted", _MESSAGES["budget"])
@@ -24,9 +25,13 @@ def refusal(refused: Refused) -> GatewayError:
         case "key_inactive":
             return GatewayError("authentication", "Incorrect API key provided.")
         case "duplicate_running":
-            return GatewayError("idempotency_running", "A request with this Idempotency-Key is still running.")
+            return GatewayError(
+                "idempotency_running", f"A request with this Idempotency-Key is still running: {request_id}."
+            )
         case "duplicate_done":
-            return GatewayError("idempotency_done", "A request with this Idempotency-Key has already finished.")
+            return GatewayError(
+                "idempotency_done", f"A request with this Idempotency-Key has already finished: {request_id}."
+            )
         case "duplicate_mismatch":
             return GatewayError("idempotency_mismatch", "This Idempotency-Key was used with another request body.")
         case "half_issued" | "contended":

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 
 from shared.errors import GatewayError
 from shared.events import Usage
+from shared.gateway import usage_lines
 from shared.gateway.budgets import Estimate
 from shared.gateway.context import Exchange
 from shared.gateway.limits import period_of, refusal, unlimited
 from shared.gateway.settings import Settings
-from shared.gateway.telemetry import log, usage_line
+from shared.gateway.telemetry import log
 from shared.gemini.catalog import ResolvedModel
 from shared.gemini.pricing import PRICE_VERSION, cost_nano, price_of
 from shared.limit_state import LimitState
@@ -116,6 +117,7 @@ class Meter:
             tpm=key.tpm,
             tpm_burst=key.tpm_burst,
             hard_budget=key.budget_limit_nano is not None,
+            body_sha=exchange.body_sha,
         )
         try:
             result: Admitted | Refused = await self._ledger.admit(admission)
@@ -124,7 +126,7 @@ class Meter:
         else:
             self._had_hold = True
         if isinstance(result, Refused):
-            raise refusal(result)
+            raise refusal(result, exchange.request_id)
         return result.limits
 
     def _without_ledger(self, error: StoreUnavailable) -> Admitted:
@@ -199,6 +201,7 @@ class Meter:
             upstream_response_id=outcome.upstream_response_id,
             credential_id=outcome.credential_id,
             attempts=outcome.attempts,
+            body_sha=exchange.body_sha,
             tpm=key.tpm,
             had_hold=self._had_hold,
         )
@@ -209,7 +212,7 @@ class Meter:
 
     async def _settle(self) -> None:
         settlement = self.settlement()
-        _log_usage(settlement)
+        usage_lines.write(settlement)
         try:
             await self._ledger.settle(settlement)
         except StoreUnavailable as error:
@@ -219,31 +222,3 @@ class Meter:
             except StoreUnavailable as lost:
                 # the usage line above is the last record: reconciliation books it
                 log("settle_lost", level=50, exc=lost, request_id=settlement.rid)
-
-
-def _log_usage(settlement: Settlement) -> None:
-    usage_line(
-        {
-            "request_id": settlement.rid,
-            "ts_ms": settlement.ts_ms,
-            "kid": settlement.kid,
-            "acct": settlement.acct,
-            "day": settlement.day,
-            "model_version": settlement.model_version,
-            "state": settlement.state,
-            "status": settlement.status,
-            "finish_reason": settlement.finish_reason,
-            "reasoning_tokens": settlement.reasoning_tokens,
-            "cached_tokens": settlement.cached_tokens,
-            "attempts": settlement.attempts,
-        },
-        metrics={
-            "Requests": 1,
-            "Errors": int(settlement.status >= 400),
-            "InputTokens": settlement.input_tokens,
-            "OutputTokens": settlement.output_tokens,
-            "CostNanoUsd": settlement.cost_nano,
-            "DurationMs": settlement.duration_ms,
-        },
-        dimensions={"Endpoint": settlement.endpoint, "Model": settlement.model},
-    )

@@ -1,15 +1,19 @@
-"""GET /v1/models and /v1/models/{id}: what a key may use, for OpenAI's and Anthropic's clients."""
+"""GET /v1/models and /v1/models/{id}: what a key may use, for OpenAI's, Anthropic's and Google's clients."""
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from shared.dialects.contract import Dialect
+from shared.dialects.gemini_native.model_list import page as google_page
+from shared.dialects.gemini_native.model_list import resource
 from shared.dialects.model_list import DISCOVERY_PREFIX, discovery_rows, page, row
+from shared.errors import GatewayError
 from shared.gateway import auth
 from shared.gateway.context import Exchange
 from shared.gateway.pipeline import Services
 from shared.gateway.responses import json_response
 from shared.gemini.catalog import listed_models, model_info, resolve
+from shared.stores.protocols import KeyRecord
 
 
 class ModelRoutes:
@@ -19,21 +23,37 @@ class ModelRoutes:
         self._services = services
 
     async def list(self, request: Request, exchange: Exchange, dialect: Dialect, endpoint: str) -> Response:
-        key = await self._services.authenticator.principal(request, exchange.source_ip, endpoint)
+        key = await self._principal(request, exchange, dialect, endpoint)
         models = [model for model in listed_models(exchange.today) if auth.model_allowed(key, [model.id])]
+        if dialect.NAME == "gemini_native":
+            return json_response(200, google_page([resource(model) for model in models], dict(request.query_params)))
         rows = [row(model) for model in models]
         if speaks_anthropic(request):
             rows += discovery_rows(models)
         return json_response(200, page(rows, dict(request.query_params)))
 
     async def one(self, request: Request, exchange: Exchange, dialect: Dialect, endpoint: str) -> Response:
-        key = await self._services.authenticator.principal(request, exchange.source_ip, endpoint)
+        key = await self._principal(request, exchange, dialect, endpoint)
         name = request.path_params["model"]
         resolved = resolve(name, exchange.today, overrides=self._services.settings.model_aliases)
         auth.scoped(key, resolved)
         shown = name if name.startswith(DISCOVERY_PREFIX) or resolved.aliased else resolved.id
+        if dialect.NAME == "gemini_native":
+            return json_response(200, resource(model_info(resolved.id), shown.removeprefix("models/")))
         return json_response(200, row(model_info(resolved.id), shown))
+
+    async def _principal(self, request: Request, exchange: Exchange, dialect: Dialect, endpoint: str) -> KeyRecord:
+        google = dialect.NAME == "gemini_native"
+        key = await self._services.authenticator.principal(request, exchange.source_ip, endpoint, query_key=google)
+        if google and "key" in request.query_params and not key.allow_query_key:
+            raise GatewayError("authentication", "Incorrect API key provided.")
+        return key
 
 
 def speaks_anthropic(request: Request) -> bool:
     return "anthropic-version" in request.headers
+
+
+def speaks_google(request: Request) -> bool:
+    headers = request.headers
+    return "x-goog-api-key" in headers or "x-goog-api-client" in headers or "key" in request.query_params

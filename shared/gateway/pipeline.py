@@ -1,20 +1,32 @@
 """The life of a request: authenticate, resolve the model, admit, translate, call, render, settle."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Any, cast
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shared.dialects.contract import Body, Dialect, ReplyContext, RequestContext, Translation
+from shared.dialects.contract import (
+    Body,
+    Dialect,
+    Renderer,
+    ReplyContext,
+    RequestContext,
+    StatefulDialect,
+    StatefulRenderer,
+    Translation,
+)
 from shared.errors import GatewayError
 from shared.events import End, Event, ToolCall, Usage
 from shared.gateway import auth
 from shared.gateway.budgets import estimate
 from shared.gateway.context import Exchange, call_id
 from shared.gateway.fan_out import merged
+from shared.gateway.idempotency import adopt
+from shared.gateway.memory import Memory
 from shared.gateway.metering import Meter, usd
 from shared.gateway.request_body import read_body
 from shared.gateway.responses import EventStream, json_response
@@ -25,7 +37,16 @@ from shared.gateway.upstream import Upstream
 from shared.gemini.catalog import ResolvedModel, resolve
 from shared.json_codec import decode_object
 from shared.limit_state import LimitState
-from shared.stores.protocols import KeyRecord, Ledger, SettlementQueue, SignatureStore
+from shared.stores.protocols import (
+    Invoker,
+    KeyRecord,
+    Ledger,
+    OwnedObjectStore,
+    ResponseStore,
+    SecretStore,
+    SettlementQueue,
+    SignatureStore,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +59,10 @@ class Services:
     queue: SettlementQueue
     signatures: SignatureStore
     upstream: Upstream
+    secrets: SecretStore | None = None  # with `kept`: what dialects with state need
+    kept: ResponseStore | None = None
+    invoker: Invoker | None = None  # None: background work runs in this process
+    owned: OwnedObjectStore | None = None  # None: no files and no cached contents
 
 
 @dataclass(slots=True)
@@ -51,10 +76,18 @@ class Call:
     meter: Meter
     keeper: SignatureKeeper
     limits: LimitState
+    memory: Memory | None = None
+    counted: Usage | None = None  # of a prompt that was only counted, which costs nothing
 
     @property
     def reply(self) -> ReplyContext:
-        return ReplyContext(self.exchange.request_id, self.exchange.created, self.model.requested)
+        return ReplyContext(
+            self.exchange.request_id,
+            self.exchange.created,
+            self.model.requested,
+            seal=self.memory.sealer.seal if self.memory else None,
+            shown_id=self.exchange.shown_id,
+        )
 
     def headers(self) -> dict[str, str]:
         headers = dict(self.dialect.limit_headers(self.limits, self.exchange.created))
@@ -74,28 +107,66 @@ class Pipeline:
         """The whole way of one request. Raises GatewayError for everything that fails before an answer began."""
         services, settings = self._services, self._services.settings
         key = await services.authenticator.principal(request, exchange.source_ip, endpoint)
-        body = decode_object(await read_body(request, settings.max_body_bytes))
+        raw = await read_body(request, settings.max_body_bytes)
+        adopt(request, key, exchange, raw)
+        return await self.run(decode_object(raw), key, exchange, dialect, endpoint)
+
+    async def run(
+        self,
+        body: Body,
+        key: KeyRecord,
+        exchange: Exchange,
+        dialect: Dialect,
+        endpoint: str,
+        memory: Memory | None = None,
+    ) -> Response:
+        """The way of a body whose sender is known; `memory` only with a `StatefulDialect`."""
+        settings = self._services.settings
         model = resolve(dialect.requested_model(body), exchange.today, overrides=settings.model_aliases)
         model = auth.scoped(key, model)
-        call = await self._admit(body, key, model, exchange, dialect, endpoint)
+        call = await self._admit(body, key, model, exchange, dialect, endpoint, memory)
         try:
             return await (self._stream(call) if call.translation.stream else self._buffered(call))
         except BaseException as error:
             await self._settle_failed(call, error)
             raise
 
-    async def _admit(
-        self, body: Body, key: KeyRecord, model: ResolvedModel, exchange: Exchange, dialect: Dialect, endpoint: str
-    ) -> Call:
-        services, settings = self._services, self._services.settings
-        keeper = SignatureKeeper(services.signatures, key.acct, model, exchange.created)
+    async def context(
+        self,
+        body: Body,
+        key: KeyRecord,
+        model: ResolvedModel,
+        dialect: Dialect,
+        keeper: SignatureKeeper,
+        memory: Memory | None = None,
+    ) -> RequestContext:
+        """What the translator of this body may know."""
+        settings = self._services.settings
+        keys = list(dialect.signature_keys(body))
+        if memory is not None:
+            keys += dialect.signature_keys({"input": memory.items})
         context = RequestContext(
             model=model,
-            signatures=await keeper.recall(dialect.signature_keys(body)),
+            signatures=await keeper.recall(keys),
             strict=settings.strict_parameters,
             safety_off=settings.safety_off,
             max_output_tokens=key.max_output_tokens,
         )
+        return memory.known_to(context) if memory is not None else context
+
+    async def _admit(
+        self,
+        body: Body,
+        key: KeyRecord,
+        model: ResolvedModel,
+        exchange: Exchange,
+        dialect: Dialect,
+        endpoint: str,
+        memory: Memory | None,
+    ) -> Call:
+        services, settings = self._services, self._services.settings
+        keeper = SignatureKeeper(services.signatures, key.acct, model, exchange.created)
+        context = await self.context(body, key, model, dialect, keeper, memory)
         translation = dialect.to_gemini(body, context)
         reserve = estimate(
             translation.request,
@@ -116,7 +187,7 @@ class Pipeline:
             endpoint=endpoint,
             stream=translation.stream,
         )
-        return Call(exchange, dialect, model, translation, meter, keeper, await meter.admit())
+        return Call(exchange, dialect, model, translation, meter, keeper, await meter.admit(), memory)
 
     async def _events(self, call: Call) -> AsyncGenerator[tuple[int, Event]]:
         """(choice, event) as the client should see them."""
@@ -127,6 +198,11 @@ class Pipeline:
                 yield item
 
     async def _choice(self, call: Call) -> AsyncGenerator[Event]:
+        if call.translation.prompt_only:
+            tokens = await self._services.upstream.count(call.translation.request, call.model.id, call.exchange)
+            call.counted = Usage(prompt_tokens=tokens)
+            yield End("length", "MAX_TOKENS", call.counted)
+            return
         shaper = Shaper(call.translation, lambda: call_id(call.dialect.TOOL_CALL_PREFIX))
         signed = SignedText()
         answer = self._services.upstream.answer(call.translation.request, call.model, call.exchange, call.meter)
@@ -159,9 +235,17 @@ class Pipeline:
                     choices[choice].append(event)
         except TimeoutError:
             raise GatewayError("upstream_timeout", "The answer took longer than the time left.") from None
-        body = call.dialect.fold(choices, call.translation, call.reply, _usage(call))
+        body = await self._folded(choices, call)
         headers = call.headers() | {"x-gateway-cost-usd": usd(call.meter.cost())}
         return json_response(200, body, headers, after=call.meter.settle)
+
+    async def _folded(self, choices: list[list[Event]], call: Call) -> Mapping[str, Any]:
+        if call.memory is None:
+            return call.dialect.fold(choices, call.translation, call.reply, _usage(call))
+        dialect = cast(StatefulDialect, call.dialect)
+        whole = dialect.fold_whole(choices, call.translation, call.reply, _usage(call))
+        await call.memory.keep(whole)
+        return dialect.shown(whole, call.translation)
 
     async def _stream(self, call: Call) -> Response:
         """The status line waits for the first event, so that an early failure keeps its own status."""
@@ -172,20 +256,29 @@ class Pipeline:
                 async for choice, event in events:
                     if frame := renderer.feed(event, choice):
                         yield frame
-            yield renderer.close(_usage(call))
+            closing = renderer.close(_usage(call))
+            await _remember(call, renderer)  # before the client can build upon what it is told
+            yield closing
 
         def failed(error: GatewayError) -> bytes:
             call.meter.outcome.fail(error)
             return renderer.fail(error)
 
+        async def after() -> None:
+            try:
+                await _remember(call, renderer)
+            finally:
+                await call.meter.settle()
+
         stream = EventStream(
             frames(),
             headers=call.headers(),
-            heartbeat=renderer.heartbeat(),
+            heartbeat=renderer.heartbeat,
             heartbeat_s=self._services.settings.heartbeat_s,
             deadline_s=lambda: call.exchange.remaining_s,
             failed=failed,
-            after=call.meter.settle,
+            after=after,
+            ending=lambda: _remember(call, renderer),
         )
         await stream.first(self._services.settings.commit_after_s)
         return stream
@@ -199,4 +292,12 @@ class Pipeline:
 
 
 def _usage(call: Call) -> Usage:
-    return call.meter.outcome.usage or Usage(estimated=True)
+    return call.meter.outcome.usage or call.counted or Usage(estimated=True)
+
+
+async def _remember(call: Call, renderer: Renderer) -> None:
+    """An answer that came to its end, good or bad, is kept once."""
+    if call.memory is not None:
+        whole = cast(StatefulRenderer, renderer).final
+        if whole is not None:
+            await call.memory.keep(whole)

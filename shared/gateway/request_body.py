@@ -10,6 +10,11 @@ _DRAINED = 4  # times the limit: a client that is still sending would see a rese
 async def read_body(request: Request, limit: int) -> bytes:
     """The whole JSON body; at most `limit` bytes whatever length was declared."""
     _check_headers(request)
+    return await read_bytes(request, limit)
+
+
+async def read_bytes(request: Request, limit: int) -> bytes:
+    """The whole body of any media type."""
     pieces: list[bytes] = []
     size = 0
     try:
@@ -29,7 +34,11 @@ async def read_body(request: Request, limit: int) -> bytes:
 def _check_headers(request: Request) -> None:
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
-        raise GatewayError("unsupported_media_type", "Compressed request bodies are not accepted.")
+        raise GatewayError(
+            "unsupported_media_type",
+            "Compressed request bodies are not accepted.",
+            reason="request_body_encoding_unsupported",
+        )
     media_type, _, parameters = request.headers.get("content-type", "").partition(";")
     media_type = media_type.strip().lower()
     if media_type and media_type != "application/json" and not media_type.endswith("+json"):

@@ -26,7 +26,9 @@ def json_response(
 class EventStream(Response):
     """Server-sent events whose status waits for the first frame.
 
-    `failed` renders the terminal frames of an error after the start, `after` settles; it runs however the stream ends.
+    `heartbeat` is what is said in silence, or makes it anew each time. `failed` renders the terminal frames of an error
+    after the start, `ending` runs between their making and their leaving. `after` settles; it runs however the stream
+    ends.
     """
 
     def __init__(
@@ -34,21 +36,23 @@ class EventStream(Response):
         frames: AsyncGenerator[bytes],
         *,
         headers: Mapping[str, str],
-        heartbeat: bytes,
+        heartbeat: bytes | Callable[[], bytes],
         heartbeat_s: float,
         deadline_s: Callable[[], float],
         failed: Callable[[GatewayError], bytes],
         after: Settle,
+        ending: Settle | None = None,
     ) -> None:
         super().__init__(None, 200, {**headers, "cache-control": "no-cache"}, media_type="text/event-stream")
         # a stream has no length; Response computed one from the empty body
         self.raw_headers = [(name, value) for name, value in self.raw_headers if name != b"content-length"]
         self._frames = frames
-        self._heartbeat = heartbeat
+        self._heartbeat = heartbeat if callable(heartbeat) else lambda: heartbeat
         self._heartbeat_s = heartbeat_s
         self._deadline_s = deadline_s
         self._failed = failed
         self._after = after
+        self._ending = ending
         self._first: asyncio.Future[bytes] | None = None
         self._sent_at = 0.0
 
@@ -75,8 +79,13 @@ class EventStream(Response):
         async def beat() -> None:
             while True:
                 await asyncio.sleep(max(0.0, self._sent_at + self._heartbeat_s - clock()))
-                if clock() - self._sent_at >= self._heartbeat_s:
-                    await write(self._heartbeat)
+                ready = self._first is not None and self._first.done()  # made before this beat, and written next
+                if clock() - self._sent_at < self._heartbeat_s:
+                    continue
+                if not ready and (data := self._heartbeat()):
+                    await write(data)
+                else:
+                    self._sent_at = clock()  # the last words are on their way
 
         self._sent_at = clock()
         try:
@@ -95,16 +104,24 @@ class EventStream(Response):
         try:
             async with asyncio.timeout(self._deadline_s()):
                 if self._first is not None:
-                    await write(await self._first)
+                    data, self._first = await self._first, None
+                    await write(data)
                 async for data in self._frames:
                     await write(data)
         except GatewayError as error:
-            await write(self._failed(error))
+            await self._break_off(error, write)
         except TimeoutError:
-            await write(self._failed(GatewayError("upstream_timeout", "The answer took longer than the time left.")))
+            late = GatewayError("upstream_timeout", "The answer took longer than the time left.")
+            await self._break_off(late, write)
         except asyncio.CancelledError:
             self._failed(GatewayError("upstream_interrupted", "The server is stopping."))
             raise
         except Exception as error:
             log("stream_failed", level=40, exc=error)
-            await write(self._failed(GatewayError("internal", "Internal error.")))
+            await self._break_off(GatewayError("internal", "Internal error."), write)
+
+    async def _break_off(self, error: GatewayError, write: Callable[[bytes], Awaitable[None]]) -> None:
+        last = self._failed(error)
+        if self._ending is not None:
+            await self._ending()
+        await write(last)

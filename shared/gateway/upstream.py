@@ -7,9 +7,10 @@ the answer.
 import asyncio
 import dataclasses
 import random
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from shared.errors import GatewayError
 from shared.events import End, Event, LooseSignature, Start
@@ -19,8 +20,8 @@ from shared.gateway.pool import CredentialPool
 from shared.gateway.repairs import REPAIRS, with_sentinels
 from shared.gateway.settings import Settings
 from shared.gateway.telemetry import log
-from shared.gemini.catalog import ResolvedModel
-from shared.gemini.client import GeminiClient
+from shared.gemini.catalog import ResolvedModel, capabilities_of
+from shared.gemini.client import GeminiClient, UpstreamStream
 from shared.gemini.errors import is_retryable
 from shared.gemini.reader import ReplyReader
 from shared.gemini.types import GenerateContentRequest
@@ -31,6 +32,7 @@ _BACKOFF_S, _BACKOFF_CAP_S = 0.25, 4.0
 _MIN_TIME_S = 2.0
 _HOP_TIME_S = 60.0
 _COUNT_TIME_S = 20.0
+_WHOLE_TIME_S = 300.0  # for an answer that cannot be streamed: minutes of speech
 _BROKEN = frozenset({"upstream_interrupted", "upstream_truncated", "upstream_timeout"})
 _SLOT_TROUBLE = frozenset({"upstream_auth", "upstream_quota", "upstream_rate_limited"})
 
@@ -42,6 +44,7 @@ class _Progress:
     model_id: str
     request: GenerateContentRequest
     thinking: bool
+    drafts: bool = False
     attempts: int = 0
     shown: bool = False
     refilled: bool = False  # an empty or faulty answer was already asked for again
@@ -60,10 +63,18 @@ class Upstream:
         self._gone: dict[str, str] = {}  # ids that answered 404, and what serves them now
 
     async def answer(
-        self, request: GenerateContentRequest, model: ResolvedModel, exchange: Exchange, meter: Meter
+        self,
+        request: GenerateContentRequest,
+        model: ResolvedModel,
+        exchange: Exchange,
+        meter: Meter,
+        *,
+        drafts: bool = False,
     ) -> AsyncGenerator[Event]:
-        """Events of one candidate, `End` last; its usage covers discarded attempts too. Raises GatewayError."""
-        progress = _Progress(self._gone.get(model.id, model.id), request, model.capabilities.thinking != "none")
+        """Events of one candidate, `End` last; its usage covers discarded attempts too. `drafts` asks for the pictures
+        among the thoughts. Raises GatewayError."""
+        thinking = model.capabilities.thinking != "none"
+        progress = _Progress(self._gone.get(model.id, model.id), request, thinking, drafts)
         while True:
             progress.attempts += 1
             slot = await self._pool.choose(progress.model_id, progress.bad_slots)
@@ -94,6 +105,48 @@ class Upstream:
             raise GatewayError("upstream_invalid_response", "The upstream's count is unusable.")
         return total
 
+    async def embed(
+        self, requests: Sequence[Mapping[str, Any]], model: ResolvedModel, exchange: Exchange, meter: Meter
+    ) -> Mapping[str, Any]:
+        """One `batchEmbedContents`, retried like an answer; `requests` are EmbedContentRequests without a model."""
+        progress = _Progress(self._gone.get(model.id, model.id), {}, thinking=False)
+        while True:
+            progress.attempts += 1
+            slot = await self._pool.choose(progress.model_id, progress.bad_slots)
+            meter.outcome.attempts += 1
+            meter.outcome.credential_id = slot.id
+            name = f"models/{progress.model_id}"
+            body = {"requests": [{"model": name, **item} for item in requests]}
+            try:
+                answer = await self._client.call(
+                    "batchEmbedContents", progress.model_id, body, slot.key, deadline_s=exchange.remaining_s
+                )
+            except GatewayError as error:
+                if not await self._recover(error, progress, slot, model, exchange):
+                    raise
+                continue
+            exchange.mark_first_byte()
+            meter.outcome.model_version = progress.model_id  # the reply names none
+            return answer
+
+    @asynccontextmanager
+    async def _open(
+        self, progress: _Progress, request: GenerateContentRequest, slot: Credential, exchange: Exchange
+    ) -> AsyncGenerator[UpstreamStream]:
+        """The chunks of one call; those of a model that cannot stream are its whole answer as one."""
+        model_id, remaining_s = progress.model_id, exchange.remaining_s
+        if capabilities_of(model_id).streams:
+            stream = self._client.stream(
+                model_id, request, slot.key, deadline_s=remaining_s, thinking=progress.thinking
+            )
+            async with stream as chunks:
+                yield chunks
+        else:
+            whole = await self._client.call(
+                "generateContent", model_id, request, slot.key, deadline_s=remaining_s, wait_s=_WHOLE_TIME_S
+            )
+            yield UpstreamStream(whole, _nothing(), "")
+
     async def _attempt(
         self, progress: _Progress, slot: Credential, exchange: Exchange, meter: Meter
     ) -> AsyncGenerator[Event]:
@@ -101,16 +154,14 @@ class Upstream:
         outcome.attempts += 1
         outcome.credential_id = slot.id
         call = outcome.attempts  # its usage stands beside those of other candidates and of discarded attempts
-        reader = ReplyReader()
+        reader = ReplyReader(drafts=progress.drafts)
         held: list[Event] = []
         hop = _Hop()
         while hop.wanted:
             request = hop.request(progress.request)
             fresh = hop.number > 0  # the reader stays in the finished hop until the next one speaks
             try:
-                async with self._client.stream(
-                    progress.model_id, request, slot.key, deadline_s=exchange.remaining_s, thinking=progress.thinking
-                ) as chunks:
+                async with self._open(progress, request, slot, exchange) as chunks:
                     outcome.service_tier = chunks.service_tier or outcome.service_tier
                     async for chunk in chunks:
                         exchange.mark_first_byte()
@@ -256,6 +307,12 @@ class _Hop:
 
     def go_on(self, token: str | None) -> None:
         self.number, self.token, self.refusals = self.number + 1, token, 0
+
+
+async def _nothing() -> AsyncIterator[Mapping[str, Any]]:
+    nothing: tuple[Mapping[str, Any], ...] = ()
+    for chunk in nothing:
+        yield chunk
 
 
 class _AskAgain(Exception):

@@ -95,6 +95,7 @@ _UPSTREAM_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _FAMILY = re.compile(r"gemini-(\d+(?:\.\d+)?)(?:-|$)")
 _PREFIXES = ("models/", "google/", "gemini/", "anthropic/")
 _VERSION = re.compile(r"@[a-z0-9-]+$")
+_DATE = re.compile(r"-20\d{6}$")  # of Anthropic's dated names
 
 
 @dataclass(slots=True)
@@ -204,7 +205,7 @@ def _read(reading: _Reading, overrides: Mapping[str, str]) -> str:
             seen.add(name)
             spoken = spoken or name
             reading.name = overrides[name]
-        elif name in MODELS or name in ALIASES or not _strip(reading):
+        elif name in MODELS or name in ALIASES or not (_strip(reading) or _undate(reading, overrides)):
             return spoken or reading.name
 
 
@@ -215,7 +216,7 @@ def _strip(reading: _Reading) -> bool:
         if name.startswith(prefix):
             reading.name = name.removeprefix(prefix)
             return True
-    if name.startswith("claude-gemini-"):  # how lists show Gemini ids to clients that keep only `claude*`
+    if name.startswith(("claude-gemini-", "claude-gemma-")):  # how lists show ids to clients that keep only `claude*`
         reading.name = name.removeprefix("claude-")
     elif name.endswith("[1m]"):
         reading.name = name.removesuffix("[1m]")
@@ -230,6 +231,15 @@ def _strip(reading: _Reading) -> bool:
     elif "@" in name:
         reading.name = _VERSION.sub("", name)
     return reading.name != name
+
+
+def _undate(reading: _Reading, overrides: Mapping[str, str]) -> bool:
+    """Takes a date off the name where a table knows the rest; else it stays, as part of a name nobody listed yet."""
+    bare = _DATE.sub("", reading.name)
+    if bare == reading.name or not (bare in overrides or bare in MODELS or bare in ALIASES):
+        return False
+    reading.name = bare
+    return True
 
 
 def _target(name: str) -> tuple[str, str | None, bool | None]:

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, cast
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import httpx
 
@@ -22,6 +22,8 @@ from shared.gemini.errors import from_chunk, from_response
 from shared.sse import MAX_EVENT_BYTES, SseEvent, SseSplitter
 
 _MODEL = re.compile(r"[A-Za-z0-9._-]{1,100}")
+_RELAY_PATH = re.compile(r"[A-Za-z]{1,40}(?:/[A-Za-z0-9._-]{1,128})?(?::[A-Za-z]{1,64})?")
+_PATIENCE_S = 900.0
 _METHOD = re.compile(r"[A-Za-z]{1,64}")
 _CREDENTIAL = re.compile(r"[\x21-\x7e]{1,4096}")
 _ERROR_BYTES = 1024 * 1024
@@ -60,6 +62,31 @@ class UpstreamStream:
             first, self._first = self._first, None
             return first
         return await anext(self._rest)
+
+
+@dataclass(frozen=True, slots=True)
+class RelayCall:
+    """A call whose reply is passed on as bytes. `path` stands under the version, `models/x:generateContent` for
+    example; `upload` puts `/upload` before it; `url`, an upload session's address, replaces both. `patient`: one long
+    answer may be silent for all the time there is."""
+
+    path: str
+    body: bytes | None = None
+    method: str = "POST"
+    query: tuple[tuple[str, str], ...] = ()
+    headers: tuple[tuple[str, str], ...] = (("content-type", "application/json"),)
+    upload: bool = False
+    url: str = ""
+    patient: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RelayReply:
+    """A 2xx of the upstream; `pieces` are the body's bytes as they come, with the errors of `GeminiClient.stream`."""
+
+    status: int
+    headers: Mapping[str, str]
+    pieces: AsyncGenerator[bytes]
 
 
 class GeminiClient:
@@ -112,13 +139,20 @@ class GeminiClient:
             await response.aclose()
 
     async def call(
-        self, method: str, model: str, body: Body, credential: str, *, deadline_s: float | None = None
+        self,
+        method: str,
+        model: str,
+        body: Body,
+        credential: str,
+        *,
+        deadline_s: float | None = None,
+        wait_s: float | None = None,
     ) -> dict[str, Any]:
-        """A plain call, `countTokens` or `batchEmbedContents` for example, and its JSON object. Same errors as
-        `stream` before its first event."""
+        """A plain call, `countTokens` or `batchEmbedContents` for example, and its JSON object. `wait_s` replaces the
+        usual patience where the answer takes long to make. Same errors as `stream` before its first event."""
         clock = _Deadline(deadline_s)
         request = self._request(model, method, body, credential, deadline_s, stream=False)
-        async with _limit(clock.within(self._timeouts.first_byte)):
+        async with _limit(clock.within(wait_s or self._timeouts.first_byte)):
             response = await self._send(request)
             try:
                 data = await _read(response, MAX_EVENT_BYTES if response.status_code == 200 else _ERROR_BYTES)
@@ -130,6 +164,52 @@ class GeminiClient:
         if "error" in parsed:
             raise from_chunk(parsed["error"])
         return dict(parsed)
+
+    @asynccontextmanager
+    async def relay(
+        self, call: RelayCall, credential: str, *, deadline_s: float | None = None, thinking: bool = False
+    ) -> AsyncGenerator[RelayReply]:
+        """Any call, its reply unread. A status outside 2xx raises what it means, like `stream` before its first
+        event."""
+        wait = self._timeouts.first_byte_thinking if thinking else self._timeouts.first_byte
+        idle = self._timeouts.idle_thinking if thinking else self._timeouts.idle
+        clock = _Deadline(deadline_s)
+        if call.patient:
+            wait = clock.within(_PATIENCE_S)
+        request = self._relay_request(call, credential, deadline_s)
+        async with _limit(clock.within(wait)):
+            response = await self._send(request)
+            try:
+                if not 200 <= response.status_code < 300:
+                    raise from_response(response.status_code, await _read(response, _ERROR_BYTES))
+            except BaseException:
+                await response.aclose()
+                raise
+        try:
+            async with aclosing(_timed_pieces(response, clock, wait, idle)) as pieces:
+                yield RelayReply(response.status_code, response.headers, pieces)
+        finally:
+            await response.aclose()
+
+    def _relay_request(self, call: RelayCall, credential: str, deadline_s: float | None) -> httpx.Request:
+        if call.url:
+            # the credential follows only to where it came from
+            if urlsplit(call.url).netloc != urlsplit(self._root).netloc:
+                raise GatewayError("upstream_invalid_response", "The upstream named an upload address elsewhere.")
+            url = call.url
+        else:
+            if not _RELAY_PATH.fullmatch(call.path) or ".." in call.path:
+                raise GatewayError("not_found", "There is no such path.")
+            host, _, version = self._root.rpartition("/")
+            url = f"{host}/upload/{version}/{call.path}" if call.upload else f"{self._root}/{call.path}"
+        if not _CREDENTIAL.fullmatch(credential):
+            raise GatewayError("upstream_auth", "The gateway's upstream credential is malformed.", reason="credentials")
+        headers = {**dict(call.headers), "x-goog-api-key": credential}
+        if deadline_s is not None:
+            headers["x-server-timeout"] = str(max(1, int(deadline_s)))
+        query = urlencode(call.query, safe="$;=")
+        url += ("&" if "?" in url else "?") + query if query else ""
+        return self._http.build_request(call.method, url, content=call.body, headers=headers)
 
     def _request(
         self, model: str, method: str, body: Body, credential: str, deadline_s: float | None, *, stream: bool
@@ -217,6 +297,26 @@ async def _pieces(response: httpx.Response) -> AsyncGenerator[bytes]:
                 yield piece
     except (httpx.TransportError, httpx.StreamError, httpx.DecodingError) as error:
         raise GatewayError("upstream_interrupted", "The upstream's reply broke off.") from error
+
+
+async def _timed_pieces(
+    response: httpx.Response, clock: _Deadline, patience: float, idle: float
+) -> AsyncGenerator[bytes]:
+    """The body's bytes; a connection that breaks before the first of them was as good as never made."""
+    begun = False
+    async with aclosing(_pieces(response)) as pieces:
+        while True:
+            try:
+                async with _limit(clock.within(idle if begun else patience)):
+                    piece = await anext(pieces, None)
+            except GatewayError as error:
+                if error.kind == "upstream_interrupted" and not begun:
+                    raise GatewayError("upstream_unreachable", "The upstream could not be reached.") from error
+                raise
+            if piece is None:
+                return
+            begun = True
+            yield piece
 
 
 async def _read(response: httpx.Response, limit: int) -> bytes:

@@ -75,7 +75,7 @@ def search_queries(metadata: Mapping[str, Any]) -> int:
     queries = 0
     for name in ("webSearchQueries", "imageSearchQueries"):
         listed = metadata.get(name)
-        queries += len(listed) if isinstance(listed, list) else 0
+        queries += sum(1 for query in listed if query) if isinstance(listed, list) else 0
     if queries:
         return queries
     chunks = _objects(metadata.get("groundingChunks"))

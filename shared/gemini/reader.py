@@ -17,6 +17,7 @@ from shared.events import (
     Citation,
     Code,
     CodeResult,
+    Draft,
     End,
     Event,
     Finish,
@@ -72,10 +73,12 @@ class ReplyReader:
 
     `usage` is the latest known at any time, `finish` the upstream's word for the running hop ("" so far),
     `continuation_token` the hop's latest token; `token_covers_output` says that nothing came after that token, so a
-    broken stream can resume there. `output_seen` means that an event with visible output left the reader.
+    broken stream can resume there. `output_seen` means that an event with visible output left the reader. `drafts`
+    asks for the pictures among the thoughts, which are left out otherwise.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, drafts: bool = False) -> None:
+        self._drafts = drafts
         self.started = False
         self.response_id = ""
         self.model_version = ""
@@ -277,9 +280,11 @@ class ReplyReader:
         index = self._next_index
         if isinstance(call := part.get("functionCall"), Mapping) and _is_whole(call):
             return ToolCall(index, call["name"], _arguments(call.get("args")), _id(call), signature)
-        if isinstance(blob := part.get("inlineData"), Mapping) and part.get("thought") is not True:
+        thought = part.get("thought") is True
+        if isinstance(blob := part.get("inlineData"), Mapping) and (self._drafts or not thought):
             data = _text(blob.get("data"))
-            return Media(index, _text(blob.get("mimeType")), data, signature) if data else None
+            kind = Draft if thought else Media
+            return kind(index, _text(blob.get("mimeType")), data, signature) if data else None
         if isinstance(code := part.get("executableCode"), Mapping):
             language = enum_word(code.get("language"), LANGUAGE_NUMBERS)
             return Code(index, language, _text(code.get("code")), _id(code), signature)

@@ -97,6 +97,7 @@ def relax_cycles(cleaned: Schema) -> Schema:
     definitions = cleaned.get("$defs")
     if not isinstance(definitions, dict):
         return cleaned
+    _empty_circles(cleaned, definitions)
     uses = {name: set(_named(schema)) & definitions.keys() for name, schema in definitions.items()}
     for name in [name for name in uses if name in _reachable(uses, uses[name])]:
         for node in _walk(definitions[name]):
@@ -108,6 +109,29 @@ def relax_cycles(cleaned: Schema) -> Schema:
                 if not node["required"]:
                     del node["required"]
     return cleaned
+
+
+def _empty_circles(cleaned: Schema, definitions: dict[str, Any]) -> None:
+    """Definitions that only refer to each other in a circle allow anything; a root that only names one says nothing."""
+    following = {
+        name: definition_name(schema["$ref"]) for name, schema in definitions.items() if set(schema) == {"$ref"}
+    }
+    circular = {name for name in following if _leads_back(name, following)}
+    for name in circular:
+        definitions[name] = {}
+    if definition_name(cleaned.get("$ref")) in circular:
+        del cleaned["$ref"]
+
+
+def _leads_back(name: str, following: Mapping[str, str | None]) -> bool:
+    passed: set[str] = set()
+    step = following.get(name)
+    while step is not None and step not in passed:
+        if step == name:
+            return True
+        passed.add(step)
+        step = following.get(step)
+    return False
 
 
 def _reachable(uses: Mapping[str, set[str]], start: set[str]) -> set[str]:

@@ -64,9 +64,15 @@ def text_key(family: str, text: str) -> str:
     return _key("t", family, text.strip())
 
 
+def same_generation(one: str, other: str) -> bool:
+    """Whether models of these families read each other's signatures: 3, 3.1 and 3.8 do, 2.5 and 3 do not. A session
+    that moves between a flash and a pro model of today keeps its signatures."""
+    return one.split(".")[0] == other.split(".")[0]
+
+
 def usable(found: FoundSignature | None, caps: "Capabilities") -> str | None:
-    """The stored signature if this model's family may read it; another family's is worthless to it."""
-    if found is None or (found.family and found.family != caps.family):
+    """The stored signature if this model may read it; another generation's is worthless to it."""
+    if found is None or (found.family and not same_generation(found.family, caps.family)):
         return None
     return found.signature or None
 

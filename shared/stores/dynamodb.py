@@ -4,17 +4,17 @@ Every write here is guarded by a condition or a client token, so that a lost ans
 """
 
 import logging
-from collections.abc import Mapping
+import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from cachetools import LRUCache
 
-from shared.stores.attributes import Item, decode_item, encode_item, expressions
+from shared.stores.attributes import Item, decode_item
 from shared.stores.aws import Aws, AwsFailure, retrying
+from shared.stores.dynamodb_accounts import join_update, limits_update, open_put, status_update
 from shared.stores.dynamodb_admission import (
-    UNLIMITED_HOLDS,
-    UNLIMITED_NANO,
     Arrivals,
     ChangePeriod,
     TryAgain,
@@ -28,6 +28,7 @@ from shared.stores.dynamodb_admission import (
 )
 from shared.stores.dynamodb_rows import adjust_transaction, lost_settlement, row_key, settle_transaction
 from shared.stores.protocols import (
+    AccountLimits,
     Admission,
     Admitted,
     KeyRecord,
@@ -62,44 +63,32 @@ class DynamoLedger:
         await self._aws.warm("dynamodb")
 
     async def open_account(self, record: KeyRecord, *, period: str) -> None:
-        limit = UNLIMITED_NANO if record.budget_limit_nano is None else record.budget_limit_nano
-        state = {
-            "status": "active",
-            "kids": {record.kid: "active"},
-            "avail": limit,
-            "spent": 0,
-            "spent_all": 0,
-            "limit": limit,
-            "period": period,
-            "maxc": UNLIMITED_HOLDS if record.max_concurrency is None else record.max_concurrency,
-            "holds": {},
-            "v": 1,
-        }
-        item = {**state_key(record.acct), **encode_item(state)}
-        condition = expressions({"ConditionExpression": "attribute_not_exists(#pk)"}, {})
-        if await self._write("put_item", {"TableName": self._table, "Item": item, **condition}):
+        if await self._write("put_item", open_put(self._table, record, period)):
             return
-        # an account of an older key, or our own lost answer; a status that was set stays
-        joined = {"UpdateExpression": "SET #kids.#kid = if_not_exists(#kids.#kid, :active)"}
-        await self._write(
-            "update_item",
-            {
-                "TableName": self._table,
-                "Key": state_key(record.acct),
-                **expressions(joined, {"active": "active"}, {"kid": record.kid}),
-            },
-        )
+        # an account of an older key, or our own lost answer
+        await self._write("update_item", join_update(self._table, record))
 
     async def set_key_status(self, acct: str, kid: str, status: KeyStatus) -> None:
         """StoreConflict where the account does not exist."""
-        parts = {"UpdateExpression": "SET #kids.#kid = :status", "ConditionExpression": "attribute_exists(#pk)"}
-        request = {
-            "TableName": self._table,
-            "Key": state_key(acct),
-            **expressions(parts, {"status": status}, {"kid": kid}),
-        }
-        if not await self._write("update_item", request):
+        if not await self._write("update_item", status_update(self._table, acct, kid, status)):
             raise StoreConflict(f"the account {acct} has no state")
+
+    async def change_limits(self, acct: str, limits: AccountLimits) -> Sequence[str]:
+        operation = secrets.token_hex(8)
+        for _ in range(_ADMIT_TRIES):
+            state = await self._state(acct)
+            if state is None:
+                raise StoreConflict(f"the account {acct} has no state")
+            if state.get("op") == operation:  # the answer to our change was lost
+                return list(state["kids"])
+            change = limits_update(self._table, acct, state, limits, operation)
+            if await self._write("update_item", change):
+                return list(state["kids"])
+        raise StoreUnavailable(f"the limits of {acct} are being changed by others")
+
+    async def account_kids(self, acct: str) -> Sequence[str]:
+        state = await self._state(acct)
+        return [] if state is None else list(state["kids"])
 
     async def admit(self, admission: Admission) -> Admitted | Refused:
         period, seen = admission.period, self._seen.get(admission.acct, Arrivals())
@@ -176,9 +165,7 @@ class DynamoLedger:
 
     async def sweep_expired(self, acct: str, now_s: int) -> int:
         """End every hold of the account that outlived its request; returns how many there were."""
-        key = {"TableName": self._table, "Key": state_key(acct), "ConsistentRead": True}
-        answer = await self._read("get_item", key)
-        image = decode_item(answer["Item"]) if "Item" in answer else {"holds": {}}
+        image = await self._state(acct) or {"holds": {}}
         expired = _expired(image, now_s)
         for rid, hold in expired:
             await self._end_hold(acct, rid, hold)
@@ -201,6 +188,11 @@ class DynamoLedger:
             await self.settle(lost_settlement(acct, rid, hold))
         else:
             await self._write("update_item", abandoned_update(self._table, acct, rid, hold))
+
+    async def _state(self, acct: str) -> Item | None:
+        key = {"TableName": self._table, "Key": state_key(acct), "ConsistentRead": True}
+        answer = await self._read("get_item", key)
+        return decode_item(answer["Item"]) if "Item" in answer else None
 
     async def _row(self, rid: str) -> Item | None:
         answer = await self._read("get_item", {"TableName": self._table, "Key": row_key(rid), "ConsistentRead": True})

@@ -10,7 +10,7 @@ from shared.stores.attributes import Item, decode_item, expressions
 from shared.stores.aws import Aws, AwsFailure
 from shared.stores.dynamodb_admission import UNLIMITED_NANO, state_key
 from shared.stores.dynamodb_rows import row_key
-from shared.stores.protocols import StoreUnavailable, UsageTotal
+from shared.stores.protocols import LostRequest, StoreUnavailable, UsageTotal
 
 _BATCH = 100
 _CURSOR = re.compile(r"[0-9]{1,16}#[0-9A-Z]{1,40}")
@@ -38,7 +38,7 @@ _CORRECTED = ("dialect", "endpoint", "stream", "model_ver", "http", "finish", "e
 
 
 class DynamoUsageReader:
-    """Implements `protocols.UsageReader`. `clock` gives epoch seconds."""
+    """Implements `protocols.UsageReader` and `protocols.LostRequests`. `clock` gives epoch seconds."""
 
     def __init__(self, aws: Aws, table: str, *, index: str = "GSI1", clock: Callable[[], float] = time.time) -> None:
         self._aws = aws
@@ -83,6 +83,20 @@ class DynamoUsageReader:
             "S"
         ] if last else None
 
+    async def lost(self, acct: str, day: str) -> Sequence[LostRequest]:
+        parts = {"KeyConditionExpression": "#gsi1pk = :pk", "FilterExpression": "#st = :lost"}
+        values = {"pk": f"A#{acct}#{day}", "lost": "lost"}
+        request: dict[str, Any] = {"TableName": self._table, "IndexName": self._index, **expressions(parts, values)}
+        rows: list[Item] = []
+        while True:
+            answer = await self._call("query", request)
+            rows += (decode_item(item) for item in answer["Items"])
+            if not answer.get("LastEvaluatedKey"):
+                break
+            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+        adjusted = await self._adjustments(rows)
+        return [_lost(row) for row in rows if row["pk"] not in adjusted]
+
     async def balance(self, acct: str) -> Mapping[str, Any] | None:
         request = {"TableName": self._table, "Key": state_key(acct), "ConsistentRead": True}
         answer = await self._call("get_item", request)
@@ -101,6 +115,8 @@ class DynamoUsageReader:
             "limit_nano": None if unlimited else state["limit"],
             "available_nano": None if unlimited else available,
             "holds": len(state["holds"]),
+            "requests_tat_us": state.get("tat_r"),
+            "tokens_tat_us": state.get("tat_t"),
         }
 
     async def _adjustments(self, lost: Iterable[Item]) -> dict[str, Item]:
@@ -132,6 +148,18 @@ def _start_key(partition: str, cursor: str) -> dict[str, Any]:
         raise ValueError("the cursor is not valid")
     rid = cursor.partition("#")[2]
     return {"gsi1pk": {"S": partition}, "gsi1sk": {"S": cursor}, **row_key(rid)}
+
+
+def _lost(row: Item) -> LostRequest:
+    return LostRequest(
+        acct=row["acct"],
+        kid=row["kid"],
+        rid=row["pk"].removeprefix("R#"),
+        day=row["day"],
+        model=row["model"],
+        estimate_nano=row["est"],
+        ended_at=row["ts"] // 1000,
+    )
 
 
 def _total(item: Item) -> UsageTotal:

@@ -4,7 +4,7 @@ Money is integer nano-dollars, time is integer seconds since the epoch unless a 
 `yyyymmdd` in UTC. An implementation that cannot decide raises `StoreUnavailable`; it never answers "unknown" then.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -207,6 +207,15 @@ class UsageTotal:
     cost_nano: int
 
 
+@dataclass(frozen=True, slots=True)
+class AccountLimits:
+    """What an account's state keeps of its keys' terms; None = unlimited. `period` names the running budget period."""
+
+    budget_limit_nano: int | None
+    max_concurrency: int | None
+    period: str
+
+
 class Ledger(Protocol):
     """Money, limits and rows: the state that must be exact."""
 
@@ -215,10 +224,45 @@ class Ledger(Protocol):
 
     async def set_key_status(self, acct: str, kid: str, status: KeyStatus) -> None: ...
 
+    async def change_limits(self, acct: str, limits: AccountLimits) -> Sequence[str]:
+        """Move the limits under the running counters, which stay; a period of another kind replaces the running one.
+        Returns the kids of the account. StoreConflict where it does not exist."""
+
+    async def account_kids(self, acct: str) -> Sequence[str]:
+        """The kids of an account, whatever their status; none where it does not exist."""
+
     async def admit(self, admission: Admission) -> Admitted | Refused: ...
 
     async def settle(self, settlement: Settlement) -> None:
         """One transaction, idempotent; retries throttles itself. StoreUnavailable after its last try."""
+
+
+class LedgerUpkeep(Protocol):
+    async def sweep_expired(self, acct: str, now_s: int) -> int:
+        """End every hold of the account that outlived its request; how many there were."""
+
+
+@dataclass(frozen=True, slots=True)
+class LostRequest:
+    """A row booked at its full estimate because its request never settled; `ended_at` is when its hold ended."""
+
+    acct: str
+    kid: str
+    rid: str
+    day: str
+    model: str
+    estimate_nano: int
+    ended_at: int
+
+
+class LostRequests(Protocol):
+    async def lost(self, acct: str, day: str) -> Sequence[LostRequest]:
+        """Those of a day that nothing has adjusted yet."""
+
+
+class UsageLog(Protocol):
+    async def lines(self, term: str, since_ms: int, until_ms: int) -> Sequence[Mapping[str, Any]]:
+        """The functions' log lines, as JSON objects, that contain a word of letters, digits and `_`."""
 
 
 class UsageReader(Protocol):
@@ -232,7 +276,8 @@ class UsageReader(Protocol):
         duration_ms}`; `ts` is epoch milliseconds. ValueError for a cursor that is none."""
 
     async def balance(self, acct: str) -> Mapping[str, Any] | None:
-        """`{period, spent_nano, spent_all_nano, limit_nano, available_nano, holds}` or None."""
+        """`{period, spent_nano, spent_all_nano, limit_nano, available_nano, holds, requests_tat_us, tokens_tat_us}`
+        or None; the last two are theoretical arrival times in microseconds since the epoch, or None."""
 
 
 class SignatureStore(Protocol):
@@ -247,3 +292,63 @@ class SettlementQueue(Protocol):
     """Where a settlement goes that could not be written."""
 
     async def send(self, settlement: Settlement) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class KeptDocument:
+    """A JSON object that an account keeps, of any size; `state` is a word that a later write can depend on."""
+
+    body: Mapping[str, Any]
+    state: str = ""
+
+
+class ResponseStore(Protocol):
+    """Responses and conversations under their account. An id of another account is an unknown one."""
+
+    async def get(self, acct: str, ids: Sequence[str]) -> Mapping[str, KeptDocument]:
+        """Those of the ids that are kept."""
+
+    async def put(
+        self,
+        acct: str,
+        document_id: str,
+        document: KeptDocument,
+        expires_at: int,
+        *,
+        if_state: Collection[str] | None = None,
+    ) -> None:
+        """Replaces what is kept under the id; with `if_state` StoreConflict where its state is none of these."""
+
+    async def delete(self, acct: str, document_id: str) -> bool:
+        """Whether there was one."""
+
+
+class Invoker(Protocol):
+    """Starts this function again, apart from the request at hand."""
+
+    async def invoke(self, path: str, body: Mapping[str, Any]) -> None:
+        """A POST of `body` to `path` of this function, whose answer nobody waits for."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnedObject:
+    """Something of an account's that the upstream keeps: `files/x`, `cachedContents/x`, or an `uploads/x` that is
+    running. Only the credential that made it can see it. `url` is an upload's address at the upstream."""
+
+    name: str
+    credential_id: str
+    expires_at: int
+    url: str = field(default="", repr=False)
+
+
+class OwnedObjectStore(Protocol):
+    """The upstream's project is shared: what an account may see of it is what stands here under its name."""
+
+    async def put(self, acct: str, item: OwnedObject) -> None: ...
+
+    async def get(self, acct: str, name: str) -> OwnedObject | None: ...
+
+    async def page(self, acct: str, kind: str, after: str = "", limit: int = 100) -> Sequence[OwnedObject]:
+        """At most `limit` objects of a kind (`files`, ...) by name, those after the name `after`."""
+
+    async def delete(self, acct: str, name: str) -> None: ...

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from shared.stores.aws import Aws, AwsFailure
 from shared.stores.protocols import Settlement
@@ -21,8 +23,22 @@ class SqsSettlementQueue:
 
     async def send(self, settlement: Settlement) -> None:
         """StoreUnavailable when the queue does not take it either; sending twice does no harm."""
+        await self._call("send_message", MessageBody=dumps(settlement))
+
+    async def receive(self) -> Sequence[Mapping[str, Any]]:
+        """Up to ten messages as a function's event has them, hidden from others until they are done or come again."""
+        answer = await self._call("receive_message", MaxNumberOfMessages=10)
+        return [
+            {"messageId": message["MessageId"], "body": message["Body"], "receiptHandle": message["ReceiptHandle"]}
+            for message in answer.get("Messages", ())
+        ]
+
+    async def done(self, message: Mapping[str, Any]) -> None:
+        await self._call("delete_message", ReceiptHandle=message["receiptHandle"])
+
+    async def _call(self, operation: str, **request: Any) -> Mapping[str, Any]:
         try:
-            await self._aws.call("sqs", "send_message", QueueUrl=self._url, MessageBody=dumps(settlement))
+            return await self._aws.call("sqs", operation, QueueUrl=self._url, **request)
         except AwsFailure as failure:
             raise failure.unavailable() from failure
 

@@ -1,13 +1,16 @@
 """The key registry on SSM: one SecureString per key, good to about a thousand keys."""
 
 import asyncio
+import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from shared.stores import key_records
 from shared.stores.aws import Aws, AwsFailure
 from shared.stores.protocols import KeyRecord, StoreConflict, StoreUnavailable
+
+_log = logging.getLogger(__name__)
 
 MAX_RECORD_BYTES = 4_096  # of a standard parameter; SSM itself counts it, local engines do not
 _LOOKUP_S = 0.5  # one try of a lookup, the decryption by KMS included
@@ -75,7 +78,16 @@ class SsmKeyStore:
             if failure.code in ("InvalidNextToken", "ValidationException"):
                 raise ValueError("the cursor is not valid") from failure
             raise failure.unavailable() from failure
-        return [_record(parameter) for parameter in answer["Parameters"]], answer.get("NextToken") or None
+        return list(_readable(answer["Parameters"])), answer.get("NextToken") or None
+
+
+def _readable(parameters: Iterable[Mapping[str, Any]]) -> Iterator[KeyRecord]:
+    """One damaged record must not hide all others from their operator: it is left out, and named in the log."""
+    for parameter in parameters:
+        try:
+            yield _record(parameter)
+        except StoreUnavailable as error:
+            _log.error("key_record_damaged", extra={"fields": {"error": str(error)}})
 
 
 def _record(parameter: Mapping[str, Any]) -> KeyRecord:

@@ -6,13 +6,13 @@ from infra.local.emulator import EmulatorServer
 from tests.running import Gateway, running_gateway
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def upstream():
     with EmulatorServer() as emulator:
         yield emulator
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def gateway(upstream, tmp_path_factory):
     environment = {"GEMINI_API_KEY": "test-upstream-key", "GEMINI_BASE_URL": upstream.base_url}
     with running_gateway(tmp_path_factory.mktemp("gateway") / "state", environment) as running:

@@ -1,6 +1,8 @@
 """gwctl against real stores, as an operator on a laptop and one in the cloud would use it."""
 
 import asyncio
+import csv
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,9 +14,9 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from infra.cli.app import app
-from infra.cli.values import usd
 from infra.local.aws import EmbeddedAws
 from shared.gateway.keyring import KeyDirectory, parse_key
+from shared.gateway.money import usd
 from shared.stores.aws import Aws
 from shared.stores.protocols import KeyRecord, Refused
 from shared.stores.secrets import SecretsManagerStore
@@ -112,6 +114,53 @@ def test_keys_are_listed_and_revoked(operator: Operator) -> None:
     assert [statuses[kid] for kid in kids[2:6]] == ["active", "revoked", "revoked", "active"]
     revoked = operator.bench.request(operator.record(kids[3]))
     assert asyncio.run(operator.bench.ledger.admit(revoked)) == Refused("key_inactive")
+
+
+def test_a_key_is_changed_and_what_is_not_named_stays(operator: Operator) -> None:
+    made = operator.json(
+        "keys", "create", "a", "--rpm", "60", "--models", "x", "--budget-usd", "1", "--period", "month"
+    )
+    changed = operator.json(
+        *("keys", "update", made["kid"], "--budget-usd", "2.5", "--unlimited", "rpm,models", "--name", "b"),
+        "--disable",
+    )
+    expected = {
+        **{name: value for name, value in made.items() if name != "key"},
+        "name": "b",
+        "rpm": None,
+        "version": 2,
+    }
+    expected |= {"models": [], "status": "disabled"}
+    expected["budget"] = {"period": "month", "limit_nano": 2_500_000_000, "limit_usd": "2.50"}
+    assert changed == expected
+    state = operator.bench.state(operator.record(made["kid"]))
+    assert (state["limit"], state["avail"], state["kids"]) == (2_500_000_000, 2_500_000_000, {made["kid"]: "disabled"})
+    assert operator.json("keys", "update", made["kid"], "--enable")["status"] == "active"
+    assert operator.json("keys", "update", made["kid"], "--unlimited", "budget")["budget"]["period"] == "none"
+    assert "b" in operator.run("keys", "update", made["kid"], "--owner", "me").stdout
+    assert "nothing to change" in operator.run("keys", "update", made["kid"], expect=2).stderr
+    assert "--unlimited takes" in operator.run("keys", "update", made["kid"], "--unlimited", "name", expect=2).stderr
+
+
+def test_a_rotated_key_shares_account_and_terms(operator: Operator) -> None:
+    made = operator.json("keys", "create", "a", "--rpm", "60")
+    fresh = operator.json("keys", "rotate", made["kid"], "--overlap", "60")
+    assert (fresh["acct"], fresh["rpm"], fresh["name"]) == (made["kid"], 60, "a")
+    assert parse_key(fresh["key"]) is not None
+    old = operator.record(made["kid"])
+    assert (old.replaced_by, old.expires_at is not None) == (fresh["kid"], True)
+    assert "rotated already" in operator.run("keys", "rotate", made["kid"], expect=2).stderr
+
+
+def test_csv_holds_every_row_and_no_formula(operator: Operator) -> None:
+    key = operator.record(operator.json("keys", "create", "=cmd()")["kid"])
+    operator.use(key, DAY, DAY)
+    span = ("--from", "2027-01-01", "--to", "2027-01-31")
+    lines = list(csv.DictReader(io.StringIO(operator.run("usage", "--by", "key", "--csv", *span).stdout)))
+    assert [(line["kid"], line["name"], line["cost_nano_usd"]) for line in lines] == [(key.kid, "'=cmd()", "100")]
+    shown = operator.run("usage", "requests", "--key", key.kid, "--day", "2027-01-15", "--csv").stdout
+    rows = list(csv.DictReader(io.StringIO(shown)))
+    assert [(row["kid"], row["cost_usd"], row["stream"]) for row in rows] == [(key.kid, "0.00000005", "True")] * 2
 
 
 def test_usage_is_grouped_and_summed_exactly(operator: Operator) -> None:

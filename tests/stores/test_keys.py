@@ -7,13 +7,17 @@ from dataclasses import replace
 import pytest
 
 from shared.errors import GatewayError
+from shared.gateway.key_registry import KeyRegistry
 from shared.gateway.key_terms import KeyTerms
-from shared.gateway.keyring import KeyDirectory, KeyRegistry, parse_key
+from shared.gateway.keyring import KeyDirectory, parse_key
+from shared.limit_state import LimitState
 from shared.stores import key_records
 from shared.stores.aws import Aws
 from shared.stores.dynamodb import DynamoLedger
-from shared.stores.protocols import Admitted, KeyRecord, Refused, StoreConflict, StoreUnavailable
+from shared.stores.key_stores import open_key_store
+from shared.stores.protocols import Admitted, KeyRecord, KeyStore, Refused, StoreConflict, StoreUnavailable
 from shared.stores.secrets import SecretsManagerStore
+from shared.stores.secrets_keys import SecretsKeyStore
 from shared.stores.ssm import MAX_RECORD_BYTES, SsmKeyStore
 from tests.stores.bench import Bench
 
@@ -49,8 +53,14 @@ PLAIN = KeyRecord(kid="kid0000000000002", acct="a", hash="cd", pepper_id="p1")
 
 
 @pytest.fixture
-def store(aws: Aws, table: str) -> SsmKeyStore:
+def ssm(aws: Aws, table: str) -> SsmKeyStore:
     return SsmKeyStore(aws, f"/gw/{table}/keys", patient=True)
+
+
+@pytest.fixture(params=["ssm", "secrets"])
+def store(request: pytest.FixtureRequest, ssm: SsmKeyStore, aws: Aws, table: str) -> KeyStore:
+    """Every registry backend, held to the same contract."""
+    return ssm if request.param == "ssm" else SecretsKeyStore(aws, f"gw/{table}/keys")
 
 
 @pytest.fixture
@@ -59,17 +69,17 @@ def secret_store(aws: Aws, environment: Mapping[str, str]) -> SecretsManagerStor
 
 
 @pytest.mark.parametrize("record", [FULL, PLAIN])
-async def test_a_record_comes_back_as_it_was_put(store: SsmKeyStore, record: KeyRecord) -> None:
+async def test_a_record_comes_back_as_it_was_put(store: KeyStore, record: KeyRecord) -> None:
     await store.put(record)
     assert await store.resolve(record.kid) == record
 
 
-async def test_unknown_and_impossible_kids_are_unknown(store: SsmKeyStore) -> None:
+async def test_unknown_and_impossible_kids_are_unknown(store: KeyStore) -> None:
     for kid in ("unknown000000000", "", "../pepper", "a/b", "a" * 65):
         assert await store.resolve(kid) is None
 
 
-async def test_a_put_without_overwrite_meets_a_conflict(store: SsmKeyStore) -> None:
+async def test_a_put_without_overwrite_meets_a_conflict(store: KeyStore) -> None:
     await store.put(PLAIN, overwrite=False)
     with pytest.raises(StoreConflict):
         await store.put(replace(PLAIN, name="other"), overwrite=False)
@@ -78,44 +88,48 @@ async def test_a_put_without_overwrite_meets_a_conflict(store: SsmKeyStore) -> N
     assert await store.resolve(PLAIN.kid) == replace(PLAIN, name="other")
 
 
-async def test_pages_hold_every_record_once(store: SsmKeyStore) -> None:
+async def test_pages_hold_every_record_once(store: KeyStore) -> None:
     records = [replace(PLAIN, kid=f"kid{number:013d}") for number in range(23)]
     for record in records:
         await store.put(record)
     found: list[KeyRecord] = []
-    cursor, pages = None, 0
-    while pages == 0 or cursor is not None:
+    page, cursor = await store.page()
+    found += page
+    while cursor is not None:
+        assert len(found) < len(records)
         page, cursor = await store.page(cursor)
         found += page
-        pages += 1
     assert sorted(found, key=lambda record: record.kid) == records
-    assert pages == 3
 
 
-async def test_a_record_that_does_not_fit_is_refused_by_us(store: SsmKeyStore) -> None:
+async def test_a_record_that_does_not_fit_is_refused_by_us(ssm: SsmKeyStore) -> None:
     """A local engine takes any size, SSM does not."""
     room = MAX_RECORD_BYTES - len(key_records.dumps(replace(PLAIN, name="x")).encode()) + 1
-    await store.put(replace(PLAIN, name="x" * room))
+    await ssm.put(replace(PLAIN, name="x" * room))
     with pytest.raises(ValueError, match="4097 bytes"):
-        await store.put(replace(PLAIN, name="x" * (room + 1)))
+        await ssm.put(replace(PLAIN, name="x" * (room + 1)))
     with pytest.raises(ValueError, match="bytes"):
-        await store.put(replace(PLAIN, name="ö" * (room // 2 + 1)))
+        await ssm.put(replace(PLAIN, name="ö" * (room // 2 + 1)))
 
 
-async def test_the_value_is_encrypted_at_rest(store: SsmKeyStore, aws: Aws, table: str) -> None:
-    await store.put(PLAIN)
+async def test_the_value_is_encrypted_at_rest(ssm: SsmKeyStore, aws: Aws, table: str) -> None:
+    await ssm.put(PLAIN)
     parameter = aws.client("ssm").get_parameter(Name=f"/gw/{table}/keys/{PLAIN.kid}")["Parameter"]
     assert parameter["Type"] == "SecureString"
 
 
 @pytest.mark.parametrize("text", ["no JSON", "[]", "{}", '{"kid":"k"}'])
 async def test_a_damaged_record_is_undecidable_and_stays_unquoted(
-    store: SsmKeyStore, aws: Aws, table: str, text: str
+    ssm: SsmKeyStore, aws: Aws, table: str, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     aws.client("ssm").put_parameter(Name=f"/gw/{table}/keys/damaged", Value=text, Type="SecureString")
     with pytest.raises(StoreUnavailable) as caught:
-        await store.resolve("damaged")
+        await ssm.resolve("damaged")
     assert text not in str(caught.value)
+    await ssm.put(PLAIN)
+    assert (await ssm.page())[0] == [PLAIN]  # it hides no other
+    assert "damaged" in caplog.text
+    assert text not in [record.getMessage() for record in caplog.records]
 
 
 async def test_members_of_a_newer_version_are_ignored() -> None:
@@ -126,10 +140,13 @@ async def test_members_of_a_newer_version_are_ignored() -> None:
 
 async def test_an_unreachable_store_cannot_decide(environment: Mapping[str, str]) -> None:
     nowhere = Aws({**environment, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"})
-    with pytest.raises(StoreUnavailable):
-        await SsmKeyStore(nowhere, "/x/").resolve("kid")
-    with pytest.raises(StoreUnavailable):
-        await SsmKeyStore(nowhere, "/x/").put(PLAIN)
+    for store in (SsmKeyStore(nowhere, "/x/"), SecretsKeyStore(nowhere, "x/")):
+        with pytest.raises(StoreUnavailable):
+            await store.resolve("kid")
+        with pytest.raises(StoreUnavailable):
+            await store.put(PLAIN)
+        with pytest.raises(StoreUnavailable):
+            await store.page()
     nowhere.close()
 
 
@@ -154,11 +171,71 @@ async def test_a_profile_of_the_operator_does_not_meddle(
     aws.close()
 
 
+def test_the_backend_is_chosen_by_name(aws: Aws) -> None:
+    names = {"KEY_PARAMETER_PREFIX": "/gw/s/keys/"}
+    assert isinstance(open_key_store(names, aws), SsmKeyStore)
+    assert isinstance(open_key_store({**names, "KEY_STORE": ""}, aws), SsmKeyStore)
+    assert isinstance(open_key_store({**names, "KEY_STORE": "secrets"}, aws), SecretsKeyStore)
+    with pytest.raises(ValueError, match="ssm or secrets"):
+        open_key_store({**names, "KEY_STORE": "redis"}, aws)
+
+
 # --- the life of a key
 
 
+async def test_a_rotation_shares_the_budget_and_ends_when_it_was_told_to(
+    store: KeyStore, secret_store: SecretsManagerStore, aws: Aws, table: str
+) -> None:
+    ledger, bench = DynamoLedger(aws, table), Bench(aws, table)
+    registry = KeyRegistry(store, secret_store, ledger, clock=lambda: 1_000)
+    old, _ = await registry.issue(KeyTerms("team", budget_limit_nano=250, rpm=600))
+    await ledger.admit(first := bench.request(old))
+    fresh, text = await registry.rotate(old.kid, 60)
+    assert (fresh.acct, fresh.budget_limit_nano, fresh.rpm, fresh.version) == (old.acct, 250, 600, 1)
+    ended = await store.resolve(old.kid)
+    assert ended is not None
+    assert (ended.replaced_by, ended.expires_at, ended.status) == (fresh.kid, 1_060, "active")
+    key = parse_key(text)
+    assert key is not None
+    assert await KeyDirectory(store, secret_store).lookup(key) == fresh
+    await ledger.admit(second := bench.request(fresh))
+    left = LimitState(600, 98, 0.2, budget_remaining_nano=50)
+    assert await ledger.admit(bench.request(fresh)) == Refused("budget", limits=left)
+    await bench.settle(first)
+    await bench.settle(second)
+
+    await registry.change(fresh.kid, {"budget_limit_nano": 1_000, "rpm": 7})
+    sibling = await store.resolve(old.kid)
+    assert sibling is not None
+    assert (sibling.budget_limit_nano, sibling.rpm, sibling.expires_at) == (1_000, 7, 1_060)
+    state = bench.state(old)
+    assert (state["limit"], state["avail"], state["spent"]) == (1_000, 900, 100)
+
+    last, _ = await registry.rotate(fresh.kid, 0)
+    assert await ledger.admit(bench.request(fresh)) == Refused("key_inactive")
+    assert isinstance(await ledger.admit(bench.request(last)), Admitted)
+    assert bench.violations() == []
+
+
+async def test_what_a_key_was_cannot_be_rotated_or_changed(
+    store: KeyStore, secret_store: SecretsManagerStore, aws: Aws, table: str
+) -> None:
+    registry = KeyRegistry(store, secret_store, DynamoLedger(aws, table), clock=lambda: 1_000)
+    expired, _ = await registry.issue(KeyTerms("x", expires_at=999))
+    revoked, _ = await registry.issue(KeyTerms("y"))
+    await registry.revoke(revoked.kid)
+    for kid in (expired.kid, revoked.kid):
+        with pytest.raises(GatewayError) as caught:
+            await registry.rotate(kid)
+        assert caught.value.reason == "conflict"
+    with pytest.raises(GatewayError) as caught:
+        await registry.change(revoked.kid, {"rpm": 1})
+    assert caught.value.reason == "conflict"
+    assert (await registry.change(expired.kid, {"expires_at": None})).expires_at is None
+
+
 async def test_a_key_is_issued_used_and_revoked(
-    store: SsmKeyStore, secret_store: SecretsManagerStore, aws: Aws, table: str
+    store: KeyStore, secret_store: SecretsManagerStore, aws: Aws, table: str
 ) -> None:
     ledger = DynamoLedger(aws, table)
     registry = KeyRegistry(store, secret_store, ledger)
@@ -190,7 +267,7 @@ async def test_a_key_is_issued_used_and_revoked(
 
 
 async def test_the_state_exists_before_the_record(
-    store: SsmKeyStore, secret_store: SecretsManagerStore, aws: Aws, monkeypatch: pytest.MonkeyPatch
+    store: KeyStore, secret_store: SecretsManagerStore, aws: Aws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry = KeyRegistry(store, secret_store, DynamoLedger(aws, "no-such-table"))
     with pytest.raises(StoreUnavailable):
@@ -199,7 +276,7 @@ async def test_the_state_exists_before_the_record(
 
 
 async def test_a_key_without_state_can_still_be_revoked(
-    store: SsmKeyStore, secret_store: SecretsManagerStore, aws: Aws, table: str
+    store: KeyStore, secret_store: SecretsManagerStore, aws: Aws, table: str
 ) -> None:
     await store.put(PLAIN)
     registry = KeyRegistry(store, secret_store, DynamoLedger(aws, table))
@@ -207,9 +284,9 @@ async def test_a_key_without_state_can_still_be_revoked(
 
 
 async def test_a_lost_key_is_restored_as_it_was_and_a_revoked_one_stays_revoked(
-    store: SsmKeyStore, secret_store: SecretsManagerStore, aws: Aws, table: str
+    ssm: SsmKeyStore, secret_store: SecretsManagerStore, aws: Aws, table: str
 ) -> None:
-    registry = KeyRegistry(store, secret_store, DynamoLedger(aws, table))
+    registry = KeyRegistry(ssm, secret_store, DynamoLedger(aws, table))
     terms = KeyTerms("kept", rpm=3)
     record, text = await registry.issue(terms)
     key = parse_key(text)
@@ -219,18 +296,18 @@ async def test_a_lost_key_is_restored_as_it_was_and_a_revoked_one_stays_revoked(
     aws.client("ssm").delete_parameter(Name=f"/gw/{table}/keys/{record.kid}")
     restored = await registry.restore(text, terms)
     assert replace(restored, created_at=0) == replace(record, created_at=0)
-    assert await KeyDirectory(store, secret_store).lookup(key) == restored
+    assert await KeyDirectory(ssm, secret_store).lookup(key) == restored
 
     await registry.revoke(record.kid)
     assert (await registry.restore(text, terms)).status == "revoked"
-    assert await KeyDirectory(store, secret_store).lookup(key) is None
+    assert await KeyDirectory(ssm, secret_store).lookup(key) is None
 
     with pytest.raises(GatewayError):
         await registry.restore(text[:-1] + ("0" if text[-1] != "0" else "1"), terms)
 
 
 async def test_a_key_whose_pepper_was_lost_is_hashed_anew(
-    store: SsmKeyStore, secret_store: SecretsManagerStore, aws: Aws, table: str
+    store: KeyStore, secret_store: SecretsManagerStore, aws: Aws, table: str
 ) -> None:
     registry = KeyRegistry(store, secret_store, DynamoLedger(aws, table))
     record, text = await registry.issue(KeyTerms("kept"))

@@ -134,6 +134,8 @@ async def test_the_balance(bench: Bench) -> None:
         "limit_nano": 1_000,
         "available_nano": 850,
         "holds": 1,
+        "requests_tat_us": None,
+        "tokens_tat_us": None,
     }
     tomorrow = await reader(bench, NOW + 86_400).balance(key.acct)
     assert tomorrow is not None

@@ -31,7 +31,66 @@ ALLOWED = {
         "logs:PutLogEvents": "LogGroup",
         "xray:PutTelemetryRecords": "*",
         "xray:PutTraceSegments": "*",
-    }
+    },
+    "StatefulRole": {
+        "dynamodb:BatchGetItem": "UsageTable",
+        "dynamodb:ConditionCheckItem": "UsageTable",
+        "dynamodb:DeleteItem": "UsageTable",
+        "dynamodb:GetItem": "UsageTable",
+        "dynamodb:PutItem": "UsageTable",
+        "dynamodb:Query": "UsageTable",
+        "dynamodb:UpdateItem": "UsageTable",
+        "lambda:InvokeFunction": ":function:${AWS::StackName}-ResponsesFunction-*",
+        "sqs:SendMessage": "SettleQueue",
+        "ssm:GetParameter": ":parameter/gw/${Stage}/keys/*",
+        "kms:Decrypt": ":key/*",
+        "secretsmanager:GetSecretValue": ":secret:gw/${Stage}/",
+        "logs:CreateLogStream": "LogGroup",
+        "logs:PutLogEvents": "LogGroup",
+        "xray:PutTelemetryRecords": "*",
+        "xray:PutTraceSegments": "*",
+    },
+    "ControlRole": {
+        "dynamodb:BatchGetItem": "UsageTable",
+        "dynamodb:GetItem": "UsageTable",
+        "dynamodb:PutItem": "UsageTable",
+        "dynamodb:Query": "UsageTable",
+        "dynamodb:UpdateItem": "UsageTable",
+        "ssm:GetParameter": ":parameter/gw/${Stage}/keys",
+        "ssm:GetParametersByPath": ":parameter/gw/${Stage}/keys",
+        "ssm:PutParameter": ":parameter/gw/${Stage}/keys",
+        "kms:Decrypt": ":key/*",
+        "kms:Encrypt": ":key/*",
+        "secretsmanager:CreateSecret": ":secret:gw/${Stage}/keys/*",
+        "secretsmanager:GetSecretValue": ":secret:gw/${Stage}/",
+        "secretsmanager:ListSecrets": "*",
+        "secretsmanager:PutSecretValue": ":secret:gw/${Stage}/keys/*",
+        "secretsmanager:UpdateSecretVersionStage": ":secret:gw/${Stage}/keys/*",
+        "logs:CreateLogStream": "ControlLogGroup",
+        "logs:PutLogEvents": "ControlLogGroup",
+        "xray:PutTelemetryRecords": "*",
+        "xray:PutTraceSegments": "*",
+    },
+    "MaintenanceRole": {
+        "dynamodb:BatchGetItem": "UsageTable",
+        "dynamodb:GetItem": "UsageTable",
+        "dynamodb:PutItem": "UsageTable",
+        "dynamodb:Query": "UsageTable",
+        "dynamodb:UpdateItem": "UsageTable",
+        "ssm:GetParametersByPath": ":parameter/gw/${Stage}/keys",
+        "kms:Decrypt": ":key/*",
+        "secretsmanager:GetSecretValue": ":secret:gw/${Stage}/keys/*",
+        "secretsmanager:ListSecrets": "*",
+        "sqs:DeleteMessage": "SettleQueue",
+        "sqs:GetQueueAttributes": "SettleQueue",
+        "sqs:ReceiveMessage": "SettleQueue",
+        "logs:DescribeLogGroups": ":log-group:*",
+        "logs:FilterLogEvents": ":log-group:/gw/${Stage}/${AWS::StackName}/*",
+        "logs:CreateLogStream": "MaintenanceLogGroup",
+        "logs:PutLogEvents": "MaintenanceLogGroup",
+        "xray:PutTelemetryRecords": "*",
+        "xray:PutTraceSegments": "*",
+    },
 }
 
 
@@ -136,6 +195,8 @@ def visibility(template: Template) -> Iterator[str]:
             source = event["Properties"].get("Queue", {}).get("Fn::GetAtt", [None])[0]
             if event["Type"] == "SQS":
                 hidden = template["Resources"][source]["Properties"].get("VisibilityTimeout", 30)
+                if event["Properties"].get("FunctionResponseTypes") != ["ReportBatchItemFailures"]:
+                    yield f"{name}: one failure would bring the whole batch again"
                 if hidden < 6 * max(can_be(function["Timeout"], template)):
                     yield f"{name}: {source} {hidden}"
 
@@ -163,7 +224,9 @@ def least_privilege(template: Template) -> Iterator[str]:
                 text = resource if isinstance(resource, str) else json.dumps(resource)
                 if expected is None or expected not in text or (text == "*") != (expected == "*"):
                     yield f"{name}: {action} on {text}"
-        if statement["Action"] == "kms:Decrypt" and "kms:ViaService" not in json.dumps(statement.get("Condition")):
+        if any(
+            action.startswith("kms:") for action in as_list(statement["Action"])
+        ) and "kms:ViaService" not in json.dumps(statement.get("Condition")):
             yield f"{name}: every key of the account"
 
 
@@ -251,6 +314,14 @@ def builds(template: Template) -> Iterator[str]:
     for name, function in functions(template).items():
         if not function.get("ReservedConcurrentExecutions"):
             yield f"{name}: no reserved concurrency to choose"
+
+
+def alarms(template: Template) -> Iterator[str]:
+    """Every dead-letter queue is watched."""
+    watched = json.dumps([entry["Properties"] for entry in resources(template, "AWS::CloudWatch::Alarm").values()])
+    for name in resources(template, "AWS::SQS::Queue"):
+        if "DeadLetter" in name and f'["{name}", "QueueName"]' not in watched:
+            yield f"{name}: nobody would notice"
 
 
 def nested(template: Template) -> Iterator[str]:

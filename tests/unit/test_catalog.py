@@ -197,12 +197,40 @@ def test_a_dated_name_keeps_its_suffix() -> None:
         ("claude-opus-5-5", "gemini-3.1-pro-preview"),
         ("claude-fable-5-2", "gemini-3.1-pro-preview"),
         ("claude-mythos-1", "gemini-3.1-pro-preview"),
+        ("anthropic/claude-sonnet-4-5-20250929[1m]", "gemini-3.8-flash"),
         ("claude-gemini-3-pro", "gemini-3.1-pro-preview"),
     ],
 )
 def test_claude_names(name: str, sent: str) -> None:
     model = resolve(name, TODAY)
     assert (model.id, model.aliased) == (sent, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("claude-gemini-3.8-flash", "gemini-3.8-flash"),
+        ("claude-gemini-3.8-flash-20251001", "gemini-3.8-flash"),
+        ("claude-gemma-4-31b-it[1m]", "gemma-4-31b-it"),
+    ],
+)
+def test_names_that_lists_show_to_clients_of_claude(name: str, meant: str) -> None:
+    model = resolve(name, TODAY)
+    assert (model.id, model.aliased) == (meant, False)
+
+
+def test_a_dated_claude_name_is_the_deployments_undated_alias() -> None:
+    overrides = {"claude-sonnet-4-5": "gemini-4-argon"}
+    assert resolve("claude-sonnet-4-5-20250929", TODAY, overrides=overrides).id == "gemini-4-argon"
+    assert resolve("anthropic/claude-sonnet-4-5-20250929[1m]", TODAY, overrides=overrides).id == "gemini-4-argon"
+    exact = overrides | {"claude-sonnet-4-5-20250929": "gemini-3.6-flash"}
+    assert resolve("claude-sonnet-4-5-20250929", TODAY, overrides=exact).id == "gemini-3.6-flash"
+
+
+def test_a_date_stays_where_no_table_knows_the_rest() -> None:
+    model = resolve("claude-sonnet-4-5-20250929", TODAY)
+    assert model.candidates == ("claude-sonnet-4-5-20250929", "gemini-3.8-flash")
+    assert resolve("gemini-5-flash-20270101", TODAY).id == "gemini-5-flash-20270101"
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ def drop_effect(template: Template) -> None:
 
 
 CHAT = ("Resources", "ChatCompletionsFunction", "Properties")
+MAINTENANCE = ("Resources", "MaintenanceFunction", "Properties")
 TABLE = ("Resources", "UsageTable")
 ROLE = ("Resources", "DataPlaneRole", "Properties")
 PEPPER = ("Resources", "PepperSecret")
@@ -79,7 +80,14 @@ RULES: list[tuple[Callable[[Template], Iterator[str]], list[Callable[[Template],
     ),
     (rules.snap_start, [put("Globals", "Function", "AutoPublishAlias", value="live")]),
     (rules.schedules, [put(*CHAT, "Events", value=SCHEDULE)]),
-    (rules.visibility, [put(*CHAT, "Events", value=CONSUMER)]),
+    (
+        rules.visibility,
+        [
+            put(*CHAT, "Events", value=CONSUMER),
+            drop(*MAINTENANCE, "Events", "Settlements", "Properties", "FunctionResponseTypes"),
+            put(*MAINTENANCE, "Timeout", value=61),
+        ],
+    ),
     (rules.statement_shapes, [drop_effect]),
     (
         rules.least_privilege,
@@ -88,6 +96,7 @@ RULES: list[tuple[Callable[[Template], Iterator[str]], list[Callable[[Template],
             grant("dynamodb:GetItem", "*"),
             grant("ssm:GetParameter", {"Fn::Sub": "arn:aws:ssm:::parameter/*"}),
             grant("kms:Decrypt", {"Fn::Sub": "arn:aws:kms:us-east-1:1:key/*"}),
+            grant("kms:Encrypt", {"Fn::Sub": "arn:aws:kms:us-east-1:1:key/*"}),
             put(*ROLE, "ManagedPolicyArns", value=["arn:aws:iam::aws:policy/AdministratorAccess"]),
             put(*ROLE, "AssumeRolePolicyDocument", "Statement", value=[ANYONE]),
         ],
@@ -141,6 +150,7 @@ RULES: list[tuple[Callable[[Template], Iterator[str]], list[Callable[[Template],
             drop("Globals", "Function", "ReservedConcurrentExecutions"),
         ],
     ),
+    (rules.alarms, [drop("Resources", "SettleDeadLetterAlarm")]),
     (rules.nested, [put("Resources", "Edge", value={"Type": "AWS::CloudFormation::Stack"})]),
     (
         rules.parameters,
@@ -216,13 +226,15 @@ def test_what_would_break_the_secret_is_refused(keys: str) -> None:
     assert not re.fullmatch(load()["Parameters"]["GeminiApiKeys"]["AllowedPattern"], keys)
 
 
-def test_handlers_can_be_imported_and_hold_an_application() -> None:
-    """As both loops see them; with a function's variables and nothing else in the environment."""
+def test_handlers_can_be_imported_and_hold_an_application_where_a_url_leads_to_them() -> None:
+    """As both loops see them; with a function's variables and nothing else in the environment. What has no URL has no
+    application: our loop then hands over to AWS's own."""
     variables = {
         name: "x" for name, value in load()["Globals"]["Function"]["Environment"]["Variables"].items() if value
     }
     blank = (
         "GEMINI_BASE_URL",
+        "KEY_STORE",
         "MODEL_ALIASES",
         "METERING_FAIL_MODE",
         "STRICT_PARAMETERS",
@@ -232,12 +244,19 @@ def test_handlers_can_be_imported_and_hold_an_application() -> None:
     variables |= dict.fromkeys(blank, "") | {"LOG_LEVEL": "INFO"}
     for function in functions(load()).values():
         module, _, name = function["Handler"].rpartition(".")
-        code = f"from {module} import {name} as h; assert callable(h) and callable(h.app) and callable(h.infer)"
+        sound = "callable(h.app) and callable(h.infer)" if "FunctionUrlConfig" in function else "not hasattr(h, 'app')"
+        code = f"from {module} import {name} as h; assert callable(h) and {sound}"
         environment = {"PATH": os.environ["PATH"], **variables}
         done = subprocess.run(
             [sys.executable, "-c", code], cwd=PROJECT, env=environment, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
+
+
+def test_the_schedule_says_what_the_maintenance_understands() -> None:
+    events = functions(load())["MaintenanceFunction"]["Events"].values()
+    tasks = {json.loads(event["Properties"]["Input"])["task"] for event in events if event["Type"] == "Schedule"}
+    assert tasks == {"sweep", "reconcile"}
 
 
 def test_the_first_key_command_is_one_our_command_line_knows() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from infra.local.emulator.models import Overrides
 from infra.local.emulator.replay import Recordings
 from infra.local.emulator.script import Script
+from infra.local.emulator.stored import Stored
 
 type Json = dict[str, Any]
 
@@ -23,6 +24,7 @@ class State:
     recordings: Recordings | None = None
     script: Script = field(default_factory=Script)
     overrides: Overrides = field(default_factory=Overrides)
+    stored: Stored = field(default_factory=Stored)
     fixed_now: float | None = None
     refuse_old_call_ids: bool = False  # see validate.check
     keep: int = 1000
@@ -49,6 +51,7 @@ class State:
     def reset(self) -> None:
         self.script.clear()
         self.overrides.states.clear()
+        self.stored.reset()
         self.fixed_now = None
         self.refuse_old_call_ids = False
         with self.lock:

@@ -3,6 +3,7 @@ video into `image_url` (OpenAI dialect reference, "Content parts")."""
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from shared.dialects.openai.fields import either_case, invalid, mapping, number, string
@@ -30,6 +31,13 @@ _UPSTREAM_FILE = re.compile(r"files/[A-Za-z0-9_-]+|https?://.+", re.IGNORECASE)
 _OFFSET = re.compile(r"\d{1,7}(\.\d{1,9})?s")
 
 
+@dataclass(frozen=True, slots=True)
+class MadePart:
+    """A content part that its dialect has already made; no JSON of a client can hold one."""
+
+    part: Part
+
+
 class ContentReader:
     """Reads the content of one request's messages. `resolution` is the highest `detail` of all images, as the word for
     `generationConfig.mediaResolution`, where the model has no resolution per part; else None."""
@@ -51,6 +59,9 @@ class ContentReader:
             return [{"text": content}] if content else []
         found: list[Part] = []
         for where, item in _items(content, param):
+            if isinstance(item, MadePart):
+                found.append(item.part)
+                continue
             kind = item.get("type")
             if assistant and kind in _ECHOED_REASONING:
                 continue
@@ -105,7 +116,7 @@ def text_of(content: Any, param: str) -> list[str]:
         return [content] if content else []
     texts: list[str] = []
     for where, item in _items(content, param) if content is not None else ():
-        if item.get("type") not in _TEXT:
+        if isinstance(item, MadePart) or item.get("type") not in _TEXT:
             raise invalid("A system message can hold text only.", f"{where}.type")
         text = string(item.get("text"), f"{where}.text")
         if text:
@@ -113,12 +124,13 @@ def text_of(content: Any, param: str) -> list[str]:
     return texts
 
 
-def _items(content: Any, param: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _items(content: Any, param: str) -> Iterator[tuple[str, Mapping[str, Any] | MadePart]]:
     """The parts of an array, each with its JSON path."""
     if not isinstance(content, list | tuple):
         raise invalid("Expected a string or an array of content parts.", param)
     for position, item in enumerate(content):
-        yield f"{param}[{position}]", mapping(item, f"{param}[{position}]")
+        where = f"{param}[{position}]"
+        yield where, item if isinstance(item, MadePart) else mapping(item, where)
 
 
 def _text(value: Any, param: str) -> Part | None:

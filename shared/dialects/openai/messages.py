@@ -46,7 +46,9 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True)
-class _Message:
+class Message:
+    """One message of a conversation; `where` is its JSON path in the client's own body."""
+
     role: str
     body: Mapping[str, Any]
     where: str
@@ -54,21 +56,25 @@ class _Message:
 
 def read_messages(value: Any, names: ToolNames, context: RequestContext, notes: Notes) -> Conversation:
     """The conversation of a body's `messages`. Raises invalid_request with the JSON path of what cannot be carried."""
-    messages = _checked(value)
+    return read_history(_checked(value), names, context, notes)
+
+
+def read_history(messages: Sequence[Message], names: ToolNames, context: RequestContext, notes: Notes) -> Conversation:
+    """The same of messages that another dialect has made of its own items; their roles must be known ones."""
     return _History(names, context, notes).read(messages)
 
 
-def _checked(value: Any) -> list[_Message]:
+def _checked(value: Any) -> list[Message]:
     if value is None or not sequence(value, "messages"):
         raise invalid("At least one message is needed.", "messages")
-    checked: list[_Message] = []
+    checked: list[Message] = []
     for position, item in enumerate(value):
         where = f"messages[{position}]"
         message = mapping(item, where)
         role = message.get("role")
         if not isinstance(role, str) or role not in _ROLES:
             raise invalid(f"Expected one of {', '.join(_ROLES)}.", f"{where}.role")
-        checked.append(_Message(role, message, where))
+        checked.append(Message(role, message, where))
     return checked
 
 
@@ -83,7 +89,7 @@ class _History:
         self._turns: list[Turn] = []
         self._unanswered: list[Call] = []  # of the assistant messages since the last other one
 
-    def read(self, messages: Sequence[_Message]) -> Conversation:
+    def read(self, messages: Sequence[Message]) -> Conversation:
         calls = self._pair(messages)
         leading = True
         for position, message in enumerate(messages):
@@ -107,7 +113,7 @@ class _History:
             raise invalid("The messages hold nothing that can be sent.", "messages")
         return Conversation(system, contents, self._content.resolution)
 
-    def _pair(self, messages: Sequence[_Message]) -> dict[int, list[Call]]:
+    def _pair(self, messages: Sequence[Message]) -> dict[int, list[Call]]:
         """The calls of each assistant message, each with its result, wherever in the history that stands."""
         ledger, calls = Ledger(), {}
         for position, message in enumerate(messages):
@@ -119,17 +125,17 @@ class _History:
         ledger.close()
         return calls
 
-    def _parts(self, message: _Message) -> list[Part]:
+    def _parts(self, message: Message) -> list[Part]:
         return self._content.parts(message.body.get("content"), f"{message.where}.content")
 
-    def _add_system(self, message: _Message) -> None:
+    def _add_system(self, message: Message) -> None:
         """A system message in mid-conversation keeps its place: moving it up would lose the order and break the
         upstream's prefix cache."""
         text = "\n".join(text_of(message.body.get("content"), f"{message.where}.content"))
         if text:
             self._turns.append(Turn("user", [{"text": f"<system>{text}</system>"}]))
 
-    def _add_assistant(self, message: _Message, calls: list[Call]) -> None:
+    def _add_assistant(self, message: Message, calls: list[Call]) -> None:
         parts = self._signed_thoughts(message.body) + self._spoken(message, has_calls=bool(calls))
         for call in calls:
             parts.append(call_part(call, self._signed(call), self._names))
@@ -147,7 +153,7 @@ class _History:
             signed = [(text, stored)] if stored else []
         return [{"text": text, "thought": True, "thoughtSignature": known} for text, known in signed]
 
-    def _spoken(self, message: _Message, *, has_calls: bool) -> list[Part]:
+    def _spoken(self, message: Message, *, has_calls: bool) -> list[Part]:
         """Text, refusal and images of an assistant message."""
         body, where = message.body, message.where
         parts = self._content.parts(body.get("content"), f"{where}.content", assistant=True)

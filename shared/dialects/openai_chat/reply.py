@@ -226,7 +226,7 @@ class ChatRenderer:
         return frame(encode({**(self._chunk or self._start()), "choices": [], "usage": chat_usage(usage)})) + tail
 
     def fail(self, error: GatewayError) -> bytes:
-        return error_frame(error, self._reply.request_id)
+        return error_frame(error, self._reply.error_id)
 
     def heartbeat(self) -> bytes:
         return b": keep-alive\n\n"

@@ -3,29 +3,28 @@
 Whatever a client sends, they raise nothing but `GatewayError`, with `param` naming the JSON path in the client's body.
 """
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from shared.dialects.contract import RequestContext, Translation
 from shared.dialects.openai import carriers
+from shared.dialects.openai.assembly import (
+    MAX_SIGNATURE_KEYS,
+    Generation,
+    add_settings,
+    assemble,
+    generation,
+    signed,
+    single_call,
+)
 from shared.dialects.openai.fields import boolean, invalid, mapping, string
-from shared.dialects.openai.media_output import Outputs, add_outputs
 from shared.dialects.openai.messages import Conversation, read_messages
 from shared.dialects.openai.notes import Notes
 from shared.dialects.openai.parameters import (
     Parameters,
-    add_limits,
-    add_logprobs,
-    add_sampling,
     check_unused,
     read_choices,
-    read_stop,
 )
-from shared.dialects.openai.reasoning import thinking
-from shared.dialects.openai.response_format import Format, apply_format, read_format, read_google_format
-from shared.dialects.openai.safety import safety_settings
 from shared.dialects.openai.tool_calls import calls_of
 from shared.dialects.openai.tool_choice import ToolPlan, plan_tools, read_choice
 from shared.dialects.openai.tools import Declared, read_tools
@@ -33,23 +32,7 @@ from shared.dialects.openai.turns import finish_prefill
 from shared.dialects.openai_chat.native_contents import read_contents, read_system
 from shared.dialects.openai_chat.options import ChatOptions
 from shared.errors import GatewayError
-from shared.gemini.signatures import call_key, complete, content_key, text_key
-from shared.gemini.types import Content, GenerateContentRequest, GenerationConfig
-
-MAX_SIGNATURE_KEYS = 100  # one BatchGetItem
-
-# OpenAI's word -> the upstream's; None = say nothing. Mapping `auto` to priority would cost money.
-SERVICE_TIERS = {
-    "flex": "flex",
-    "priority": "priority",
-    "fast": "priority",
-    "ultrafast": "priority",
-    "default": "standard",
-    "standard": "standard",
-    "auto": None,
-    "scale": None,
-}
-_CACHED_CONTENT = re.compile(r"cachedContents/[A-Za-z0-9_-]{1,128}")
+from shared.gemini.signatures import call_key, content_key, text_key
 
 
 def requested_model(body: Mapping[str, Any]) -> str:
@@ -108,12 +91,12 @@ def to_gemini(body: Mapping[str, Any], context: RequestContext) -> Translation:
     check_unused(params, notes)
     declared, plan = _tools(params, context, notes)
     conversation = _conversation(params, plan, context, notes)
-    generation = _generation(params, plan, conversation, context, notes)
-    if generation.in_words:
-        conversation.system.append({"text": generation.in_words})
+    made = generation(params, plan, conversation, context, notes)
+    if made.in_words:
+        conversation.system.append({"text": made.in_words})
     prefix = finish_prefill(conversation.contents, context.model.capabilities)
-    request = _request(conversation, _signed(conversation.contents, context), plan, generation.config)
-    _add_settings(request, params, context, notes)
+    request = assemble(conversation, signed(conversation.contents, context), plan, made.config)
+    add_settings(request, params, context, notes)
     return Translation(
         request=request,
         stream=wants_stream(body),
@@ -121,42 +104,12 @@ def to_gemini(body: Mapping[str, Any], context: RequestContext) -> Translation:
         warnings=notes.items,
         tool_names=plan.names.mapping,
         declared_tools=plan.wire_names,
-        single_call=_single_call(params),
-        stop=generation.stop,
+        single_call=single_call(params),
+        stop=made.stop,
         echo_prefix=prefix,
-        unfence_json=bool(generation.in_words),
-        options=_options(params, declared, generation),
+        unfence_json=bool(made.in_words),
+        options=_options(params, declared, made),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Generation:
-    """`generationConfig`, and what follows from the same parameters for the gateway and the renderer."""
-
-    config: GenerationConfig
-    stop: tuple[str, ...]
-    logprobs: bool
-    outputs: Outputs
-    in_words: str
-
-
-def _generation(
-    params: Parameters, plan: ToolPlan, conversation: Conversation, context: RequestContext, notes: Notes
-) -> _Generation:
-    caps = context.model.capabilities
-    config: GenerationConfig = {}
-    add_sampling(params, config, caps, notes)
-    add_limits(params, config, caps, context.max_output_tokens, notes)
-    stop = read_stop(params, config)
-    logprobs = add_logprobs(params, config, caps, notes)
-    outputs = add_outputs(params, config, caps, notes)
-    if conversation.resolution and "mediaResolution" not in config:
-        config["mediaResolution"] = conversation.resolution
-    in_words = _format(params, plan, config, context)
-    thoughts = thinking(params, context.model, config.get("maxOutputTokens"), notes)
-    if thoughts:
-        config["thinkingConfig"] = thoughts
-    return _Generation(config, stop, logprobs, outputs, in_words)
 
 
 def _tools(params: Parameters, context: RequestContext, notes: Notes) -> tuple[Declared, ToolPlan]:
@@ -188,75 +141,7 @@ def _conversation(params: Parameters, plan: ToolPlan, context: RequestContext, n
     )
 
 
-def _format(params: Parameters, plan: ToolPlan, config: GenerationConfig, context: RequestContext) -> str:
-    given = params.get("response_format")
-    wanted = read_format(given.value, given.path) if given else Format()
-    mime_type, schema = params.get("response_mime_type"), params.get("response_schema")
-    google = mime_type or schema
-    if given is None and google is not None:
-        wanted = read_google_format(
-            mime_type.value if mime_type else None,
-            schema.value if schema else None,
-            google.path.rpartition(".")[0],
-        )
-    # Google Maps takes JSON output in a field of its own only, which is newer than what other tools need.
-    tools = bool(plan.tools)
-    maps = "googleMaps" in plan.built_ins
-    return apply_format(wanted, config, context.model.capabilities, tools=tools, forced=plan.forced or maps)
-
-
-def _signed(contents: list[Content], context: RequestContext) -> list[Content]:
-    """The contents with every signature in order; a thought whose signature had to go cannot stay."""
-    signed: list[Content] = []
-    for content in complete(contents, context.model.capabilities):
-        parts = [part for part in content["parts"] if not part.get("thought") or part.get("thoughtSignature")]
-        if parts:
-            signed.append({**content, "parts": parts})
-    return signed
-
-
-def _request(
-    conversation: Conversation, contents: list[Content], plan: ToolPlan, config: GenerationConfig
-) -> GenerateContentRequest:
-    """The members in one fixed order, so that equal beginnings stay equal for the upstream's prefix cache."""
-    request: GenerateContentRequest = {}
-    if conversation.system:
-        request["systemInstruction"] = {"parts": conversation.system}
-    if plan.tools:
-        request["tools"] = plan.tools
-    if plan.config:
-        request["toolConfig"] = plan.config
-    request["contents"] = contents
-    if config:
-        request["generationConfig"] = config
-    return request
-
-
-def _add_settings(request: GenerateContentRequest, params: Parameters, context: RequestContext, notes: Notes) -> None:
-    settings = safety_settings(params.get("safety_settings"), off=context.safety_off, notes=notes)
-    if settings:
-        request["safetySettings"] = settings
-    tier = params.get("service_tier")
-    if tier:
-        word = string(tier.value, tier.path).lower()
-        if word not in SERVICE_TIERS:
-            notes.ignored(tier.path)
-        elif (wire := SERVICE_TIERS[word]) is not None:
-            request["serviceTier"] = wire
-    cached = params.get("cached_content")
-    if cached:
-        name = string(cached.value, cached.path)
-        if not _CACHED_CONTENT.fullmatch(name):
-            raise invalid("Expected cachedContents/<id>.", cached.path)
-        request["cachedContent"] = name
-
-
-def _single_call(params: Parameters) -> bool:
-    given = params.get("parallel_tool_calls")
-    return given is not None and not boolean(given.value, given.path)
-
-
-def _options(params: Parameters, declared: Declared, generation: _Generation) -> ChatOptions:
+def _options(params: Parameters, declared: Declared, made: Generation) -> ChatOptions:
     metadata, store = params.get("metadata"), params.get("store")
     kept = mapping(metadata.value, metadata.path) if metadata else None
     stored = boolean(store.value, store.path) if store else False
@@ -265,11 +150,11 @@ def _options(params: Parameters, declared: Declared, generation: _Generation) ->
         include_usage=_include_usage(params),
         legacy_function_call=declared.legacy,
         custom_tools=frozenset(declared.custom),
-        images_as_field=generation.outputs.images_as_field,
-        audio_format=generation.outputs.audio_format,
+        images_as_field=made.outputs.images_as_field,
+        audio_format=made.outputs.audio_format,
         echo_metadata=kept if stored else None,
-        show_reasoning="includeThoughts" in generation.config.get("thinkingConfig", {}),
-        logprobs=generation.logprobs,
+        show_reasoning="includeThoughts" in made.config.get("thinkingConfig", {}),
+        logprobs=made.logprobs,
         service_tier=tier if isinstance(tier, str) else None,
     )
 

@@ -1,0 +1,26 @@
+"""What the request side tells the renderer of the same message."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class MessagesOptions:
+    """`Translation.options` of this dialect.
+
+    `thinking_asked`: `thinking.type` is `enabled` or `adaptive`, so signatures travel in thinking blocks.
+    `show_thinking`: their text may be shown too (display is not `omitted`). `family`: the `Capabilities.family` of the
+    model that answers, for envelopes. `server_tools`: the server tools that were declared and are served, among
+    `web_search`, `web_fetch` and `code_execution`. `only_server_tools`: no function tool stands beside them.
+    `blocked_domains`: hosts, in lower case, whose search results must not be shown. `speed`: the mode that really
+    serves where the client sent `speed`, else None. `input_estimate`: a local estimate of the prompt's tokens, for a
+    stream that starts before the upstream has counted.
+    """
+
+    thinking_asked: bool = False
+    show_thinking: bool = False
+    family: str = ""
+    server_tools: frozenset[str] = frozenset()
+    only_server_tools: bool = False
+    blocked_domains: tuple[str, ...] = ()
+    speed: str | None = None
+    input_estimate: int = 0

@@ -1,0 +1,67 @@
+"""embedContent and batchEmbedContents: always a batch upstream, because Google steers single calls there."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shared.dialects.gemini_native.canonical import canonical
+from shared.gemini.catalog import ResolvedModel
+from shared.gemini.types import Content
+
+# what a client of the retired models stored: their vectors had this length and unit norm
+_RETIRED = {"text-embedding-004": 768, "embedding-001": 768}
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """`requests` are EmbedContentRequests without a model. `unit`: the vectors are to be brought to length one."""
+
+    requests: list[dict[str, Any]]
+    unit: bool
+
+    @property
+    def contents(self) -> list[Content]:
+        return [request["content"] for request in self.requests if "content" in request]
+
+    def body(self, model_id: str) -> dict[str, Any]:
+        return {"requests": [{"model": f"models/{model_id}", **request} for request in self.requests]}
+
+
+def read_one(body: Mapping[str, Any], model: ResolvedModel) -> Embedding:
+    return _settled([canonical("EmbedContentRequest", body)], model)
+
+
+def read_batch(body: Mapping[str, Any], model: ResolvedModel) -> Embedding:
+    return _settled(canonical("BatchEmbedContentsRequest", body).get("requests", []), model)
+
+
+def _settled(requests: Sequence[Mapping[str, Any]], model: ResolvedModel) -> Embedding:
+    size = _RETIRED.get(model.requested.rpartition("/")[2])
+    kept = []
+    for request in requests:
+        settled = {name: value for name, value in request.items() if name != "model"}
+        if size is not None:
+            settled.setdefault("outputDimensionality", size)
+        kept.append(settled)
+    return Embedding(kept, size is not None)
+
+
+def unit_vector(embedding: Mapping[str, Any]) -> dict[str, Any]:
+    """Shortened vectors of gemini-embedding-001 are no unit vectors; those of the retired models were."""
+    values = embedding.get("values", [])
+    norm = math.sqrt(sum(value * value for value in values))
+    return {**embedding, "values": [value / norm for value in values] if norm else values}
+
+
+def usage_metadata(reply: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The reply's usage in the names of generateContent; gemini-embedding-001 gives none."""
+    usage = reply.get("usageMetadata")
+    if not isinstance(usage, Mapping) or "promptTokenCount" not in usage:
+        return None
+    details = usage.get("promptTokenDetails", usage.get("promptTokensDetails", []))
+    return {"promptTokenCount": usage["promptTokenCount"], "promptTokensDetails": details}
+
+
+def characters(contents: Sequence[Content]) -> int:
+    return sum(len(part.get("text", "")) for content in contents for part in content.get("parts", ()))

@@ -1,0 +1,93 @@
+"""The hops of a long decode as one answer, for clients that never heard of CONTINUATION.
+
+Source: Google's long-decode page. A hop ends with the reason CONTINUATION and a token; the next one is the same request
+with that token. Each bills its own tokens, so the joined answer tells their sum.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_COUNTERS = (
+    "promptTokenCount",
+    "cachedContentTokenCount",
+    "candidatesTokenCount",
+    "thoughtsTokenCount",
+    "toolUsePromptTokenCount",
+    "totalTokenCount",
+)
+_DETAILS = ("promptTokensDetails", "cacheTokensDetails", "candidatesTokensDetails", "toolUsePromptTokensDetails")
+
+
+def ends_hop(chunk: Mapping[str, Any]) -> bool:
+    return any(candidate.get("finishReason") == "CONTINUATION" for candidate in _candidates(chunk))
+
+
+def unfinished(chunk: Mapping[str, Any]) -> dict[str, Any]:
+    """The chunk without what says that the hop ends here."""
+    hidden = ("finishReason", "finishMessage", "continuationToken")
+    kept = [{n: v for n, v in candidate.items() if n not in hidden} for candidate in _candidates(chunk)]
+    return {**chunk, "candidates": kept}
+
+
+def shows_something(chunk: Mapping[str, Any]) -> bool:
+    """Whether a chunk holds any part besides empty text."""
+    parts = [part for candidate in _candidates(chunk) for part in candidate.get("content", {}).get("parts", ())]
+    return any(part.get("text") != "" or "thoughtSignature" in part for part in parts)
+
+
+def later(chunk: Mapping[str, Any], response_id: str, earlier: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A chunk of a further hop as one of the same answer: the first hop's id, the usage of all hops."""
+    out = dict(chunk)
+    if response_id and "responseId" in out:
+        out["responseId"] = response_id
+    if isinstance(usage := out.get("usageMetadata"), Mapping):
+        out["usageMetadata"] = summed([*earlier, usage])
+    return out
+
+
+def whole(hops: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The plain replies of all hops as one: parts in order, the last word on everything else."""
+    last = hops[-1]
+    parts = [part for hop in hops for part in _first(hop).get("content", {}).get("parts", ())]
+    candidate = {**_first(last), "content": {"role": "model", **_first(last).get("content", {}), "parts": _run(parts)}}
+    out = later(last, hops[0].get("responseId", ""), [hop.get("usageMetadata", {}) for hop in hops[:-1]])
+    return {**out, "candidates": [candidate, *_candidates(last)[1:]]}
+
+
+def summed(usages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    total = dict(usages[-1])
+    for name in _COUNTERS:
+        if any(name in usage for usage in usages):
+            total[name] = sum(int(usage.get(name, 0)) for usage in usages)
+    for name in _DETAILS:
+        counts: dict[Any, int] = {}
+        for row in [row for usage in usages for row in usage.get(name, ())]:
+            counts[row.get("modality")] = counts.get(row.get("modality"), 0) + int(row.get("tokenCount", 0))
+        if counts:
+            total[name] = [{"modality": kind, "tokenCount": count} for kind, count in counts.items()]
+    return total
+
+
+def _run(parts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Neighbouring plain texts as one: a word may be cut in two between hops."""
+    out: list[dict[str, Any]] = []
+    for part in parts:
+        if out and _plain(part) and _plain(out[-1]):
+            out[-1]["text"] += part["text"]
+        else:
+            out.append(dict(part))
+    return out
+
+
+def _plain(part: Mapping[str, Any]) -> bool:
+    return isinstance(part.get("text"), str) and set(part) == {"text"}
+
+
+def _candidates(chunk: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    rows = chunk.get("candidates")
+    return [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
+
+
+def _first(chunk: Mapping[str, Any]) -> Mapping[str, Any]:
+    rows = _candidates(chunk)
+    return rows[0] if rows else {}

@@ -1,0 +1,393 @@
+"""Reply events as a response that grows: what happens to it (events without numbers) and what it is in the end.
+
+Streams and buffered answers are both made here: a buffered answer is the response of the last lifecycle event. One item
+is open at a time; its place in the output is the number of finished ones.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from shared.dialects.contract import ReplyContext
+from shared.dialects.openai_responses.call_items import call_item, item_prefix
+from shared.dialects.openai_responses.echo import ENCRYPTED, visible, visible_response
+from shared.dialects.openai_responses.encrypted import item_key, seal_signatures
+from shared.dialects.openai_responses.errors import response_error
+from shared.dialects.openai_responses.message_item import MessageItem
+from shared.dialects.openai_responses.options import ResponseOptions, ToolKind
+from shared.dialects.openai_responses.reasoning_item import ReasoningItem
+from shared.dialects.openai_responses.server_items import code_outputs, queries_of, sources_of, web_search_item
+from shared.dialects.openai_responses.usage import response_usage
+from shared.errors import GatewayError
+from shared.events import (
+    BlockDelta,
+    BlockEnd,
+    BlockStart,
+    Citation,
+    Code,
+    CodeResult,
+    End,
+    Event,
+    Logprobs,
+    LooseSignature,
+    Media,
+    ServerTool,
+    Start,
+    ToolCall,
+    Usage,
+)
+from shared.gemini.signatures import FoundSignature, call_key, text_key
+
+Change = dict[str, Any]  # one event of the stream: `type` and its members
+
+_FUNCTION = ToolKind()
+_INCOMPLETE = {"length": "max_output_tokens", "continuation": "max_output_tokens", "blocked": "content_filter"}
+
+
+class Composer:
+    """`feed` and `close` (or `fail`) return what happened; `response` is the whole object as of the last lifecycle
+    event, with members that `include` did not ask for."""
+
+    def __init__(self, options: ResponseOptions, reply: ReplyContext) -> None:
+        self._options = options
+        self._reply = reply
+        self._tag = reply.request_id.lower()
+        self._model = reply.requested_model
+        self._opened = False
+        self._changes: list[Change] = []
+        self._output: list[dict[str, Any]] = []
+        self._message: MessageItem | None = None
+        self._reasoning: ReasoningItem | None = None
+        self._code: dict[str, Any] | None = None
+        self._blocks: dict[int, str] = {}
+        self._characters = 0  # of visible text in finished messages
+        self._calls = 0
+        self._end: End | None = None
+        self.response: dict[str, Any] | None = None
+        self._handlers: Mapping[type, Callable[[Any], None]] = {
+            BlockStart: self._block_start,
+            BlockDelta: self._delta,
+            BlockEnd: self._block_end,
+            ToolCall: self._call,
+            Media: self._media,
+            Code: self._interpreter,
+            CodeResult: self._interpreter,
+            ServerTool: self._server_tool,
+            Citation: self._cite,
+            Logprobs: self._add_logprobs,
+            LooseSignature: self._loose_signature,
+            End: self._finish,
+        }
+
+    def feed(self, event: Event) -> list[Change]:
+        if isinstance(event, Start):
+            self._model = event.model_version or self._model
+        self._open()
+        handler = self._handlers.get(type(event))
+        if handler is not None:
+            handler(event)
+        return self._taken()
+
+    def beat(self) -> list[Change]:
+        """Something to say while nothing happens: the response is still in progress."""
+        if self._opened:
+            self._lifecycle("response.in_progress", "in_progress")
+        self._open()
+        return self._taken()
+
+    def close(self, usage: Usage) -> list[Change]:
+        """The terminal event; `usage` is what the whole answer used."""
+        self._open()
+        end = self._end or End("stop", "", usage)
+        if end.finish in ("fault", "account"):
+            error = GatewayError("upstream_fault", f"The model's answer was unusable ({end.reason}).")
+            return self.fail(error, usage)
+        reason = self._incomplete(end)
+        self._close_items("incomplete" if reason else "completed")
+        members: dict[str, Any] = {"usage": response_usage(usage), "service_tier": self._tier(usage)}
+        if reason:
+            members["incomplete_details"] = {"reason": reason}
+        status = "incomplete" if reason else "completed"
+        self._lifecycle(f"response.{status}", status, **members)
+        return self._taken()
+
+    def fail(self, error: GatewayError, usage: Usage | None = None) -> list[Change]:
+        self._open()
+        self._close_items("incomplete")
+        used = response_usage(usage) if usage else None
+        self._lifecycle("response.failed", "failed", error=response_error(error), usage=used)
+        return self._taken()
+
+    # --- the response around its items
+
+    def _open(self) -> None:
+        if not self._opened:
+            self._opened = True
+            self._lifecycle("response.created", "in_progress")
+            self._lifecycle("response.in_progress", "in_progress")
+
+    def _lifecycle(self, kind: str, status: str, **members: Any) -> None:
+        self.response = {
+            "id": response_id(self._reply.request_id),
+            "object": "response",
+            "created_at": self._reply.created,
+            "completed_at": None,
+            "status": status,
+            "error": None,
+            "incomplete_details": None,
+            "model": self._model,
+            "output": [dict(item) for item in self._output],
+            "service_tier": self._options.service_tier or "default",
+            "usage": None,
+            **self._options.echo,
+            **members,
+        }
+        if self._options.transformations:
+            self.response["input_transformations"] = list(self._options.transformations)
+        self._say(kind, response=visible_response(self.response, self._options.include))
+
+    def _say(self, kind: str, **members: Any) -> None:
+        self._changes.append({"type": kind, **members})
+
+    def _taken(self) -> list[Change]:
+        taken, self._changes = self._changes, []
+        return taken
+
+    def _tier(self, usage: Usage) -> str:
+        tier = usage.service_tier.lower()
+        return tier if tier not in ("", "standard") else "default"
+
+    def _incomplete(self, end: End) -> str | None:
+        """Why the answer is not whole. A tool call is a whole answer whatever ended the text after it."""
+        if end.finish == "no_output":
+            return None if self._output or self._message else "content_filter"
+        if end.finish in ("length", "continuation") and self._calls:
+            return None
+        return _INCOMPLETE.get(end.finish)
+
+    # --- one item after the other
+
+    def _new_id(self, prefix: str) -> str:
+        return f"{prefix}_{self._tag}{len(self._output):02d}"
+
+    def _add(self, item: Mapping[str, Any]) -> None:
+        self._say(
+            "response.output_item.added", output_index=len(self._output), item=visible(item, self._options.include)
+        )
+
+    def _done(self, item: dict[str, Any]) -> None:
+        self._say(
+            "response.output_item.done", output_index=len(self._output), item=visible(item, self._options.include)
+        )
+        self._output.append(item)
+
+    def _think(self) -> ReasoningItem:
+        """The open reasoning item, or a new one after whatever was open."""
+        if self._reasoning is None:
+            self._close_items("completed")
+            self._reasoning = ReasoningItem(self._new_id("rs"), len(self._output), self._say)
+            self._add(self._reasoning.head())
+        return self._reasoning
+
+    def _close_items(self, status: str) -> None:
+        self._close_reasoning(status)
+        self._close_message(status)
+        self._close_code(status)
+
+    def _close_reasoning(self, status: str = "completed", signed: Mapping[str, FoundSignature] | None = None) -> None:
+        if self._reasoning is None:
+            return
+        sealed = self._sealed(signed) if signed else None
+        item, self._reasoning = self._reasoning.close(status, sealed), None
+        self._done(item)
+
+    def _close_message(self, status: str) -> None:
+        if self._message is None:
+            return
+        message, self._message = self._message, None
+        self._characters += message.length
+        self._done(message.close(status))
+        if message.signature and message.text:
+            self._carry({text_key("", message.text): self._found(message.signature)})
+
+    def _close_code(self, status: str) -> None:
+        if self._code is not None:
+            item, self._code = self._code, None
+            self._say("response.code_interpreter_call.completed", output_index=len(self._output), item_id=item["id"])
+            self._done({**item, "status": status})
+
+    # --- signatures
+
+    def _found(self, signature: str, native_id: str | None = None, name: str = "") -> FoundSignature:
+        return FoundSignature(signature, native_id, name, self._options.family)
+
+    def _carry(self, signed: Mapping[str, FoundSignature]) -> None:
+        """A reasoning item that brings these signatures to the client and back: the open one, or one made for them."""
+        if ENCRYPTED in self._options.include and self._reply.seal is not None:
+            self._think()
+        self._close_reasoning(signed=signed)
+
+    def _sealed(self, signed: Mapping[str, FoundSignature]) -> str | None:
+        if ENCRYPTED not in self._options.include or self._reply.seal is None:
+            return None
+        return seal_signatures(self._options.family, signed, self._reply.seal)
+
+    # --- events
+
+    def _block_start(self, event: BlockStart) -> None:
+        self._blocks[event.index] = event.kind
+        if event.kind == "reasoning" and self._options.show_reasoning:
+            self._think().begin_part()
+
+    def _add_logprobs(self, event: Logprobs) -> None:
+        if self._options.logprobs and self._message is not None:
+            self._message.add_logprobs(event)
+
+    def _loose_signature(self, event: LooseSignature) -> None:
+        if self._message is not None:
+            self._message.signature = event.signature
+
+    def _delta(self, event: BlockDelta) -> None:
+        if self._blocks.get(event.index) == "reasoning":
+            if self._reasoning is not None:
+                self._reasoning.delta(event.text)
+            return
+        self._speak().delta(event.text)
+
+    def _speak(self) -> MessageItem:
+        if self._message is None:
+            self._close_items("completed")
+            self._message = MessageItem(self._new_id("msg"), len(self._output), self._characters, self._say)
+            self._add(self._message.head())
+        return self._message
+
+    def _block_end(self, event: BlockEnd) -> None:
+        if self._blocks.get(event.index) == "reasoning":
+            if self._reasoning is not None:
+                self._reasoning.end_part()
+        elif event.signature and self._message is not None:
+            self._message.signature = event.signature
+
+    def _call(self, call: ToolCall) -> None:
+        self._close_message("completed")
+        self._close_code("completed")
+        self._calls += 1
+        if call.signature:
+            self._carry({call_key(call.call_id): self._found(call.signature, call.native_id, call.name)})
+        self._close_reasoning()
+        kind = self._options.kinds.get(call.name, _FUNCTION)
+        item = call_item(call, kind, self._new_id(item_prefix(kind)))
+        at = {"output_index": len(self._output), "item_id": item["id"]}
+        if item["type"] == "function_call":
+            self._add({**item, "arguments": "", "status": "in_progress"})
+            self._say("response.function_call_arguments.delta", **at, delta=item["arguments"])
+            done = {"name": item["name"], "arguments": item["arguments"]}
+            self._say("response.function_call_arguments.done", **at, **done)
+        elif item["type"] == "custom_tool_call":
+            self._add({**item, "input": ""})
+            if item["input"]:
+                self._say("response.custom_tool_call_input.delta", **at, delta=item["input"])
+            self._say("response.custom_tool_call_input.done", **at, input=item["input"])
+        else:
+            self._add({**item, "status": "in_progress"})
+        self._done({**item, "status": "completed"})
+
+    def _media(self, media: Media) -> None:
+        if not media.mime_type.startswith("image/"):
+            return
+        self._close_items("completed")
+        if media.signature:
+            key = item_key(f"ig_{self._tag}{len(self._output) + 1:02d}")
+            self._carry_for("ig", media.signature, key)
+        item_id = self._new_id("ig")
+        at = {"output_index": len(self._output), "item_id": item_id}
+        item: dict[str, Any] = {"id": item_id, "type": "image_generation_call", "status": "in_progress", "result": None}
+        self._add(item)
+        for word in ("in_progress", "generating", "completed"):
+            self._say(f"response.image_generation_call.{word}", **at)
+        self._done({**item, "status": "completed", "result": media.data})
+
+    def _carry_for(self, prefix: str, signature: str, key: str) -> None:
+        """The signature of an item that follows its carrier, whose id is known from its place."""
+        if ENCRYPTED in self._options.include and self._reply.seal is not None:
+            self._carry({key: self._found(signature)})
+
+    def _interpreter(self, event: Code | CodeResult) -> None:
+        if isinstance(event, Code):
+            self._close_items("completed")
+            if event.signature:
+                self._carry_for("ci", event.signature, item_key(f"ci_{self._tag}{len(self._output) + 1:02d}"))
+            self._start_code(event.code)
+            return
+        if self._code is None:
+            self._close_items("completed")
+            self._start_code("")
+        if self._code is not None:
+            self._code["outputs"] = code_outputs(event)
+        self._close_code("completed" if event.outcome in ("OUTCOME_OK", "") else "failed")
+
+    def _start_code(self, code: str) -> None:
+        item: dict[str, Any] = {
+            "id": self._new_id("ci"),
+            "type": "code_interpreter_call",
+            "container_id": f"cntr_{self._tag}",
+            "code": code,
+            "outputs": None,
+            "status": "in_progress",
+        }
+        at = {"output_index": len(self._output), "item_id": item["id"]}
+        self._add({**item, "code": ""})
+        self._say("response.code_interpreter_call.in_progress", **at)
+        if code:
+            self._say("response.code_interpreter_call_code.delta", **at, delta=code)
+        self._say("response.code_interpreter_call_code.done", **at, code=code)
+        self._say("response.code_interpreter_call.interpreting", **at)
+        self._code = item
+
+    def _server_tool(self, event: ServerTool) -> None:
+        queries = queries_of(event.part)
+        if queries is not None:
+            self._close_items("completed")
+            self._search(queries, [])
+
+    def _search(self, queries: list[str], sources: list[dict[str, str]]) -> None:
+        item = web_search_item(self._new_id("ws"), queries, sources)
+        at = {"output_index": len(self._output), "item_id": item["id"]}
+        self._add({**item, "status": "in_progress"})
+        for word in ("in_progress", "searching", "completed"):
+            self._say(f"response.web_search_call.{word}", **at)
+        self._done(item)
+
+    def _cite(self, citation: Citation) -> None:
+        """Citations come last. The text of a finished message can no longer change for those who follow the stream, so
+        its citations stand in the whole response only."""
+        if self._message is not None and citation.end > self._characters:
+            self._message.cite(citation)
+            return
+        offset = 0
+        for item in self._output:
+            text = item["content"][0].get("text", "") if item["type"] == "message" else ""
+            if offset <= citation.start < offset + len(text):
+                item["content"][0]["annotations"].append(MessageItem.annotation(citation, offset))
+                return
+            offset += len(text)
+
+    def _finish(self, end: End) -> None:
+        """What the end says besides its usage: the search behind the answer, a refusal."""
+        self._end = end
+        grounding = end.metadata.get("groundingMetadata") or {}
+        sources = sources_of(grounding)
+        searches = [item for item in self._output if item["type"] == "web_search_call"]
+        for item in searches:
+            item["action"] = {**item["action"], "sources": sources}
+        status = "incomplete" if self._incomplete(end) else "completed"
+        queries = [query for query in grounding.get("webSearchQueries") or [] if isinstance(query, str)]
+        if queries and not searches:
+            self._close_items(status)
+            self._search(queries, sources)
+        if end.finish == "blocked" and not self._output and self._message is None:
+            refusal = f"blocked: {end.reason}" if end.prompt_blocked else end.message or f"blocked: {end.reason}"
+            self._speak().refuse(refusal)
+
+
+def response_id(request_id: str) -> str:
+    return f"resp_{request_id.lower()}"

@@ -1,0 +1,88 @@
+"""An output message while it is written."""
+
+from collections.abc import Callable
+from typing import Any
+
+from shared.events import Citation, Logprobs
+
+Say = Callable[..., None]
+
+
+class MessageItem:
+    """One text part, or a refusal. `before` counts the visible characters of earlier messages."""
+
+    def __init__(self, item_id: str, output_index: int, before: int, say: Say) -> None:
+        self._id = item_id
+        self._index = output_index
+        self._before = before
+        self._say = say
+        self._pieces: list[str] = []
+        self._annotations: list[dict[str, Any]] = []
+        self._logprobs: list[dict[str, Any]] = []
+        self._refusal: str | None = None
+        self._part_open = False
+        self.length = 0
+        self.signature: str | None = None
+
+    @property
+    def text(self) -> str:
+        return "".join(self._pieces)
+
+    def head(self) -> dict[str, Any]:
+        return {"id": self._id, "type": "message", "role": "assistant", "status": "in_progress", "content": []}
+
+    def delta(self, text: str) -> None:
+        if not self._part_open:
+            self._part_open = True
+            self._tell("content_part.added", part=self._text_part(""))
+        self._pieces.append(text)
+        self.length += len(text)
+        self._tell("output_text.delta", delta=text, logprobs=[])
+
+    def cite(self, citation: Citation) -> None:
+        annotation = self.annotation(citation, self._before)
+        self._tell("output_text.annotation.added", annotation_index=len(self._annotations), annotation=annotation)
+        self._annotations.append(annotation)
+
+    @staticmethod
+    def annotation(citation: Citation, before: int) -> dict[str, Any]:
+        return {
+            "type": "url_citation",
+            "start_index": max(0, citation.start - before),
+            "end_index": citation.end - before,
+            "url": citation.url,
+            "title": citation.title,
+        }
+
+    def add_logprobs(self, event: Logprobs) -> None:
+        for position, chosen in enumerate(event.chosen):
+            top = event.top[position] if position < len(event.top) else ()
+            self._logprobs.append({**_token(chosen), "top_logprobs": [_token(candidate) for candidate in top]})
+
+    def refuse(self, refusal: str) -> None:
+        self._refusal = refusal
+        self._tell("content_part.added", part={"type": "refusal", "refusal": ""})
+        self._tell("refusal.delta", delta=refusal)
+        self._tell("refusal.done", refusal=refusal)
+        self._tell("content_part.done", part={"type": "refusal", "refusal": refusal})
+
+    def close(self, status: str) -> dict[str, Any]:
+        """The events of the end of its part, and the finished item."""
+        if self._refusal is not None:
+            return {**self.head(), "status": status, "content": [{"type": "refusal", "refusal": self._refusal}]}
+        part = self._text_part(self.text)
+        self._tell("output_text.done", text=part["text"], logprobs=part["logprobs"])
+        self._tell("content_part.done", part=part)
+        return {**self.head(), "status": status, "content": [part]}
+
+    def _text_part(self, text: str) -> dict[str, Any]:
+        logprobs, annotations = list(self._logprobs), list(self._annotations)
+        return {"type": "output_text", "text": text, "annotations": annotations, "logprobs": logprobs}
+
+    def _tell(self, kind: str, **members: Any) -> None:
+        self._say(f"response.{kind}", item_id=self._id, output_index=self._index, content_index=0, **members)
+
+
+def _token(candidate: Any) -> dict[str, Any]:
+    token = str(candidate.get("token", ""))
+    return {"token": token, "logprob": candidate.get("logProbability", 0.0), "bytes": list(token.encode())}

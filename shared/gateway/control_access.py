@@ -1,0 +1,41 @@
+"""Who may ask the control plane, and what it is made of."""
+
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from shared.gateway.auth import Authenticator, check_address
+from shared.gateway.context import Exchange
+from shared.gateway.key_registry import KeyRegistry
+from shared.stores.protocols import KeyRecord, UsageReader
+
+
+@dataclass(frozen=True, slots=True)
+class ControlPlane:
+    """What a control-plane function is made of."""
+
+    authenticator: Authenticator
+    registry: KeyRegistry
+    usage: UsageReader
+    max_body_bytes: int = 65_536
+
+
+def exchange_of(request: Request) -> Exchange:
+    """The request's identity and clock, made where it came in."""
+    exchange: Exchange = request.state.exchange
+    return exchange
+
+
+async def admin(request: Request) -> KeyRecord:
+    """The key of an operator: the one that names the endpoint `admin`."""
+    plane: ControlPlane = request.app.state.plane
+    return await plane.authenticator.principal(request, exchange_of(request).source_ip, "admin")
+
+
+async def holder(request: Request) -> KeyRecord:
+    """Any key in force: whoever holds one may see what it used."""
+    plane: ControlPlane = request.app.state.plane
+    source_ip = exchange_of(request).source_ip
+    record = await plane.authenticator.authenticate(request, source_ip)
+    check_address(record, source_ip)
+    return record

@@ -1,0 +1,133 @@
+"""What every request of the native dialect goes through: who asks, for which model, admitted and settled."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.background import BackgroundTask
+from starlette.requests import Request
+from starlette.responses import Response
+
+from shared.dialects import gemini_native
+from shared.dialects.gemini_native.framing import JSON_TYPE
+from shared.dialects.gemini_native.query import Options, read_options
+from shared.errors import GatewayError
+from shared.gateway import auth
+from shared.gateway.budgets import Estimate
+from shared.gateway.context import Exchange
+from shared.gateway.idempotency import adopt
+from shared.gateway.metering import Meter, usd
+from shared.gateway.pipeline import Services
+from shared.gateway.request_body import read_body
+from shared.gateway.responses import Settle
+from shared.gemini.catalog import ResolvedModel, resolve
+from shared.json_codec import decode_object
+from shared.stores.protocols import KeyRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request of a known key, read. `method` is the part of the path behind the model."""
+
+    key: KeyRecord
+    model: ResolvedModel
+    method: str
+    body: Mapping[str, Any]
+    options: Options
+    exchange: Exchange
+
+
+@dataclass(slots=True)
+class NativeAnswer:
+    """One admitted request on its way."""
+
+    asked: Asked
+    meter: Meter
+    warnings: list[str] = field(default_factory=list)
+
+    def headers(self, notes: Sequence[str] = ()) -> dict[str, str]:
+        headers = {"x-gateway-model": self.asked.model.id}
+        if self.warnings or notes:
+            headers["x-gateway-warnings"] = ",".join(dict.fromkeys([*self.warnings, *notes]))
+        return headers
+
+    def respond(self, content: bytes, notes: Sequence[str] = ()) -> Response:
+        """A whole answer; the row follows its last byte."""
+        headers = self.headers(notes) | {"x-gateway-cost-usd": usd(self.meter.cost())}
+        return json_bytes(content, headers, self.meter.settle)
+
+
+class NativeLife:
+    """The steps; each raises GatewayError."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+
+    async def principal(self, request: Request, exchange: Exchange, endpoint: str) -> KeyRecord:
+        """`?key=` counts on these routes, unless the key's record forbids it."""
+        authenticator = self.services.authenticator
+        key = await authenticator.principal(request, exchange.source_ip, endpoint, query_key=True)
+        if "key" in request.query_params and not key.allow_query_key:
+            raise GatewayError("authentication", "Incorrect API key provided.")
+        return key
+
+    async def ask(self, request: Request, exchange: Exchange, endpoint: str) -> Asked:
+        key = await self.principal(request, exchange, endpoint)
+        name, _, method = request.path_params["name"].rpartition(":")
+        options = read_options(request.query_params)
+        raw = await read_body(request, self.services.settings.max_body_bytes)
+        adopt(request, key, exchange, raw)
+        body = decode_object(raw)
+        return Asked(key, self.model(name, key, exchange), method, body, options, exchange)
+
+    def model(self, name: str, key: KeyRecord, exchange: Exchange) -> ResolvedModel:
+        overrides = self.services.settings.model_aliases
+        return auth.scoped(key, resolve(name.removeprefix("models/"), exchange.today, overrides=overrides))
+
+    async def admit(self, asked: Asked, reserve: Estimate, endpoint: str, *, stream: bool = False) -> NativeAnswer:
+        services = self.services
+        meter = Meter(
+            services.ledger,
+            services.queue,
+            services.settings,
+            asked.key,
+            asked.exchange,
+            asked.model,
+            reserve,
+            dialect=gemini_native.NAME,
+            endpoint=endpoint,
+            stream=stream,
+        )
+        await meter.admit()
+        return NativeAnswer(asked, meter)
+
+    @asynccontextmanager
+    async def settled(self, answer: NativeAnswer) -> AsyncGenerator[None]:
+        """Whatever ends the block early gives the reservation back and pays what was used."""
+        try:
+            yield
+        except BaseException as error:
+            failure = error if isinstance(error, GatewayError) else GatewayError("internal", "Internal error.")
+            answer.meter.outcome.fail(failure)
+            answer.meter.outcome.status = gemini_native.render_error(failure, "")[0]
+            await answer.meter.settle()
+            raise
+
+
+def json_bytes(
+    content: bytes, headers: Mapping[str, str] | None = None, after: Settle | None = None, status: int = 200
+) -> Response:
+    task = BackgroundTask(after) if after else None
+    return Response(content, status, {**(headers or {}), "content-type": JSON_TYPE}, background=task)
+
+
+@asynccontextmanager
+async def in_time(exchange: Exchange) -> AsyncGenerator[None]:
+    """The time that is left, as an error of ours."""
+    try:
+        async with asyncio.timeout(exchange.remaining_s):
+            yield
+    except TimeoutError:
+        raise GatewayError("upstream_timeout", "The answer took longer than the time left.") from None

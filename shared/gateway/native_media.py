@@ -1,0 +1,113 @@
+"""Embeddings, and pictures as Imagen made them."""
+
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
+from typing import Any
+
+from starlette.responses import Response
+
+from shared.dialects.gemini_native import embeddings, predict
+from shared.dialects.gemini_native.embeddings import Embedding
+from shared.dialects.gemini_native.framing import pretty
+from shared.errors import GatewayError
+from shared.events import Event, Usage
+from shared.gateway.budgets import estimate
+from shared.gateway.fan_out import merged
+from shared.gateway.native_life import Asked, NativeAnswer, NativeLife, in_time
+from shared.gateway.native_upstream import NativeUpstream, parsed
+from shared.gateway.telemetry import log
+from shared.gemini.usage import estimate_tokens, read_usage
+
+Reply = Mapping[str, Any]
+
+
+class NativeMedia:
+    def __init__(self, life: NativeLife, upstream: NativeUpstream) -> None:
+        self._life = life
+        self._upstream = upstream
+
+    async def batch_embed(self, asked: Asked, endpoint: str) -> Response:
+        return await self._embed(asked, endpoint, embeddings.read_batch(asked.body, asked.model), None)
+
+    async def embed(self, asked: Asked, endpoint: str) -> Response:
+        """Served through a batch of one, whose only vector is the answer."""
+
+        def single(reply: Reply) -> Reply:
+            rows = reply.get("embeddings")
+            if not isinstance(rows, list) or len(rows) != 1:
+                raise GatewayError("upstream_invalid_response", "The upstream's reply holds no embedding.")
+            rest = {name: value for name, value in reply.items() if name != "embeddings"}
+            return {"embedding": rows[0], **rest}
+
+        return await self._embed(asked, endpoint, embeddings.read_one(asked.body, asked.model), single)
+
+    async def _embed(
+        self, asked: Asked, endpoint: str, embedding: Embedding, change: Callable[[Reply], Reply] | None
+    ) -> Response:
+        reserve = estimate(
+            {"contents": embedding.contents}, asked.model, asked.exchange.today, choices=1, default_output=0
+        )
+        answer = await self._life.admit(asked, reserve, endpoint)
+        if asked.model.aliased:
+            answer.warnings.append(f"model:{asked.model.id}")
+        async with self._life.settled(answer), in_time(asked.exchange):
+            answer.meter.before_upstream()
+            content = await self._upstream.plain(
+                "batchEmbedContents",
+                embedding.body,
+                asked.model,
+                asked.exchange,
+                meter=answer.meter,
+                query=asked.options.upstream,
+            )
+            reply: Reply = parsed(content)
+            answer.meter.outcome.calls[answer.meter.outcome.attempts] = await self._usage(answer, reply, embedding)
+            if embedding.unit:
+                rows = reply.get("embeddings", ())
+                reply = {**reply, "embeddings": [embeddings.unit_vector(row) for row in rows]}
+            if change is not None:
+                reply = change(reply)
+            if change is not None or embedding.unit:
+                content = pretty(reply) + b"\n"
+            answer.meter.outcome.finish_reason = "STOP"
+            return answer.respond(content)
+
+    async def _usage(self, answer: NativeAnswer, reply: Reply, embedding: Embedding) -> Usage:
+        """What the upstream says; of the model that says nothing its own count of the same contents."""
+        metadata = embeddings.usage_metadata(reply)
+        if metadata is not None:
+            return read_usage(metadata)
+        asked = answer.asked
+        model_id = answer.meter.outcome.model_version
+        try:
+            body = {"contents": embedding.contents}
+            counted = parsed(await self._upstream.plain("countTokens", lambda _: body, asked.model, asked.exchange))
+            return read_usage({"promptTokenCount": counted["totalTokens"]})
+        except (GatewayError, KeyError) as error:
+            log("embedding_usage_estimated", request_id=asked.exchange.request_id, model=model_id, exc=error)
+            tokens = estimate_tokens(embeddings.characters(embedding.contents))
+            return Usage(prompt_tokens=tokens, estimated=True)
+
+    async def predict(self, asked: Asked, endpoint: str) -> Response:
+        """One concurrent answer per picture; a blocked one says why in its place."""
+        prediction = predict.read_predict(asked.body, asked.model)
+        reserve = estimate(
+            prediction.request,
+            asked.model,
+            asked.exchange.today,
+            choices=prediction.samples,
+            default_output=self._life.services.settings.default_output_reservation,
+        )
+        answer = await self._life.admit(asked, reserve, endpoint)
+        answer.warnings += [*([f"model:{asked.model.id}"] if asked.model.aliased else []), *prediction.warnings]
+        async with self._life.settled(answer), in_time(asked.exchange):
+            answer.meter.before_upstream()
+            pictures: list[list[Event]] = [[] for _ in range(prediction.samples)]
+            answers = [
+                self._upstream.answer(prediction.request, asked.model, asked.exchange, answer.meter) for _ in pictures
+            ]
+            async with aclosing(merged(answers)) as events:
+                async for position, event in events:
+                    pictures[position].append(event)
+            body = {"predictions": [predict.prediction(picture) for picture in pictures]}
+            return answer.respond(pretty(body) + b"\n")

@@ -1,0 +1,107 @@
+"""Recorded Responses requests, translated: each file of `responses_requests/` holds a client's body, the Gemini model
+it is sent to here, and what must come out. Of kept responses that a body builds on only the calls it answers are known.
+
+After a wanted change of the translation, `python -m tests.golden.test_responses_requests` writes the outcomes anew; the
+diff is then to be read. Sources and licences stand in each file. Media are replaced by tiny valid ones, text over 3,000
+characters is cut.
+"""
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.dialects.contract import RequestContext
+from shared.dialects.openai_responses import requested_model, signature_keys, state_refs, to_gemini, wants_stream
+from shared.errors import GatewayError
+from shared.gemini.catalog import resolve
+from shared.json_codec import decode_object
+from tests.golden.upstream_rules import VALIDATOR, assert_sound
+
+HERE = Path(__file__).parent
+FILES = sorted((HERE / "responses_requests").glob("*.json"))
+DAY = date(2026, 11, 21)
+FAMILIES = ("gemini-2.5-flash", "gemini-3-flash-preview", "gemini-3.6-flash", "gemini-4-argon")
+CALL = {"type": "function_call", "name": "earlier"}
+
+
+def kept_before(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """The calls that a body answers out of a response it builds upon."""
+    if not body.get("previous_response_id") or not isinstance(body["input"], list):
+        return []
+    made = {item.get("call_id") for item in body["input"] if not str(item.get("type", "")).endswith("_output")}
+    ids = [item["call_id"] for item in body["input"] if str(item.get("type", "")).endswith("_output")]
+    return [{**CALL, "call_id": call_id, "arguments": "{}"} for call_id in dict.fromkeys(ids) if call_id not in made]
+
+
+def outcome(body: dict[str, Any], model: str) -> dict[str, Any]:
+    """What the gateway makes of `body`: the request and, where they say something, the notes beside it."""
+    body = {**body, "model": model}
+    references = {item_id: {"role": "assistant", "content": "Earlier."} for item_id in state_refs(body).items}
+    context = RequestContext(resolve(requested_model(body), DAY), {}, history=kept_before(body), references=references)
+    try:
+        done = to_gemini(body, context)
+    except GatewayError as error:
+        return {"error": {"kind": error.kind, "param": error.param}}
+    notes = {
+        "warnings": done.warnings,
+        "tool_names": done.tool_names,
+        "single_call": done.single_call,
+        "echo_prefix": done.echo_prefix,
+        "unfence_json": done.unfence_json,
+        "include": sorted(done.options.include),
+        "kinds": {name: [kind.form, kind.namespace] for name, kind in done.options.kinds.items()},
+        "transformations": [item["reason"] for item in done.options.transformations],
+    }
+    return {"request": dict(done.request)} | {name: note for name, note in notes.items() if note}
+
+
+def recorded(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text())
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_recorded_request_gives_the_expected_one(path):
+    record = recorded(path)
+    assert outcome(record["request"], record["model"]) == record["expected"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_family_gets_a_request_that_its_schema_allows(path):
+    record = recorded(path)
+    for model in FAMILIES:
+        made = outcome(record["request"], model)
+        if "error" in record["expected"]:
+            assert made == record["expected"]
+            continue
+        assert [f"{error.json_path}: {error.message}" for error in VALIDATOR.iter_errors(made["request"])] == []
+        assert_sound(made["request"], model)
+
+
+def test_the_recordings_are_many_and_from_many_places():
+    records = [recorded(path) for path in FILES]
+    assert len([record for record in records if "request" in record["expected"]]) >= 120
+    assert len({record["source"] for record in records}) >= 12
+    assert {record["model"] for record in records} >= set(FAMILIES)
+    assert all(record["license"] and record["source_path"] for record in records)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_bodies_pass_the_gateways_own_json_guard(path):
+    body = recorded(path)["request"]
+    decoded = decode_object(json.dumps(body).encode())
+    assert wants_stream(decoded) is bool(body.get("stream"))
+    assert signature_keys(decoded) == signature_keys(body)
+
+
+def regenerate() -> None:
+    for path in FILES:
+        record = recorded(path)
+        record["expected"] = outcome(record["request"], record["model"])
+        path.write_text(json.dumps(record, ensure_ascii=False, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    regenerate()

@@ -1,0 +1,90 @@
+"""CONTINUATION: joined for clients that do not know it, left alone for those that do."""
+
+import json
+
+import pytest
+
+from shared.gateway.settings import Settings
+from tests.unit.gemini_native.conftest import opened
+
+MODEL = "/v1beta/models/gemini-4-argon"
+HOPS = {"continuation": {"hops": 3, "token": "new"}, "text": "one two three four five six", "times": 3}
+SDK = {"x-goog-api-client": "google-genai-sdk/3.4.0 gl-python/3.13.0"}
+
+
+def say(**more):
+    return {"contents": [{"role": "user", "parts": [{"text": "long"}]}], **more}
+
+
+def text_of(chunks):
+    parts = [part for chunk in chunks for part in chunk["candidates"][0].get("content", {}).get("parts", [])]
+    return "".join(part.get("text", "") for part in parts if not part.get("thought"))
+
+
+@pytest.mark.parametrize("query", ["", "?alt=sse"])
+async def test_hops_are_one_stream(world, query):
+    world.emulator.script(HOPS)
+    got = await world.post(f"{MODEL}:streamGenerateContent{query}", say())
+    chunks = got.events if query else got.json
+    assert len(world.sent) == 3
+    reasons = [chunk["candidates"][0].get("finishReason") for chunk in chunks]
+    assert [reason for reason in reasons if reason] == ["STOP"]
+    assert len({chunk["responseId"] for chunk in chunks}) == 1
+    first, *later = [row["body"] for row in world.sent]
+    assert all({**first, "continuationToken": body["continuationToken"]} == body for body in later)
+    usage = chunks[-1]["usageMetadata"]
+    row = world.row
+    assert row.input_tokens == usage["promptTokenCount"]
+    assert row.output_tokens == usage["candidatesTokenCount"] + usage.get("thoughtsTokenCount", 0)
+    assert text_of(chunks)
+
+
+async def test_hops_are_one_whole_answer(world):
+    world.emulator.script(HOPS)
+    got = await world.post(f"{MODEL}:generateContent", say())
+    assert len(world.sent) == 3
+    (candidate,) = got.json["candidates"]
+    assert candidate["finishReason"] == "STOP" and "continuationToken" not in candidate
+    assert got.json["usageMetadata"]["promptTokenCount"] == world.row.input_tokens
+    texts = [part for part in candidate["content"]["parts"] if set(part) == {"text"}]
+    assert len(texts) <= 2
+
+
+@pytest.mark.parametrize("method", ["generateContent", "streamGenerateContent?alt=sse"])
+async def test_a_client_that_sends_a_token_follows_the_hops_itself(world, method):
+    world.emulator.script(HOPS)
+    first = await world.post("/v1beta/models/gemini-4-argon:streamGenerateContent?alt=sse", say(), headers=SDK)
+    token = first.events[-1]["candidates"][0]["continuationToken"]
+    got = await world.post(f"{MODEL}:{method}", say(continuation_token=token))
+    last = got.events[-1] if "stream" in method else got.json
+    assert last["candidates"][0]["finishReason"] == "CONTINUATION"
+    assert world.sent[-1]["body"]["continuationToken"] == token
+    assert len(world.sent) == 2
+
+
+async def test_the_setting_turns_it_off(running_emulator):
+    running_emulator.reset()
+    async with opened(running_emulator, Settings(max_hops=0)) as world:
+        world.emulator.script(HOPS)
+        got = await world.post(f"{MODEL}:generateContent", say())
+        assert got.json["candidates"][0]["finishReason"] == "CONTINUATION"
+
+
+async def test_a_hop_that_brings_nothing_is_the_last(world):
+    world.emulator.script({**HOPS, "continuation": {"hops": 3, "token": "same"}})
+    got = await world.post(f"{MODEL}:streamGenerateContent?alt=sse", say())
+    reasons = [chunk["candidates"][0].get("finishReason") for chunk in got.events]
+    assert [reason for reason in reasons if reason] == ["CONTINUATION"]
+    assert world.row.finish_reason == "CONTINUATION"
+
+
+@pytest.mark.parametrize("query", ["", "?alt=sse"])
+async def test_a_silent_upstream_is_bridged_by_bytes_that_say_nothing(running_emulator, query):
+    running_emulator.reset()
+    async with opened(running_emulator, Settings(heartbeat_s=0.05)) as world:
+        world.emulator.script({"text": "one two", "chunks": 2, "silence_after": {"chunks": 1, "ms": 300}})
+        got = await world.post(f"/v1beta/models/gemini-3.8-flash:streamGenerateContent{query}", say())
+    filler = b"\r\n\r\n\r\n" if query else b"}\n\n\n"
+    assert filler in got.content
+    chunks = [json.loads(line[6:]) for line in got.content.split(b"\r\n") if line] if query else got.json
+    assert text_of(chunks) == "one two"

@@ -1,0 +1,168 @@
+"""Files and cached contents stand in one shared project, and every account sees its own only."""
+
+import dataclasses
+import json
+
+import pytest
+
+from shared.stores.protocols import Credential
+from tests.unit.gemini_native.conftest import KEY, OTHER_KEY
+
+OTHER = {"x-goog-api-key": OTHER_KEY}
+
+
+async def uploaded(world, data=b"some text", name=None, headers=None):
+    start = {
+        "x-goog-upload-protocol": "resumable",
+        "x-goog-upload-command": "start",
+        "x-goog-upload-header-content-length": str(len(data)),
+        "x-goog-upload-header-content-type": "text/plain",
+        **(headers or {}),
+    }
+    began = await world.post("/upload/v1beta/files", {"file": {"displayName": "notes"}}, headers=start)
+    assert began.status == 200, began.content
+    url = began.headers["x-goog-upload-url"]
+    assert url.startswith("http://gateway/upload/v1beta/files?upload_id=")
+    piece = {"x-goog-upload-command": "upload, finalize", "x-goog-upload-offset": "0", "content-type": "text/plain"}
+    done = await world.http.post(url, content=data, headers=piece)
+    assert (done.status_code, done.headers["x-goog-upload-status"]) == (200, "final"), done.content
+    return done.json()["file"]
+
+
+def asking(file, **more):
+    parts = [{"file_data": {"file_uri": file["uri"], "mime_type": file["mimeType"]}}, {"text": "what is this"}]
+    return {"contents": [{"role": "user", "parts": parts}], **more}
+
+
+async def test_a_file_is_uploaded_read_listed_and_deleted(world):
+    file = await uploaded(world)
+    assert (file["displayName"], file["sizeBytes"]) == ("notes", "9")
+    assert (await world.send("GET", f"/v1beta/{file['name']}")).json == file
+    assert (await world.send("GET", "/v1beta/files")).json == {"files": [file]}
+    assert (await world.post("/v1beta/models/gemini-3.8-flash:generateContent", asking(file))).status == 200
+    assert (await world.send("DELETE", f"/v1beta/{file['name']}")).status == 200
+    assert (await world.send("GET", f"/v1beta/{file['name']}")).status == 404
+    assert (await world.send("GET", "/v1beta/files")).json == {"files": []}
+
+
+async def test_a_whole_upload_in_one_request(world):
+    body = b"--B\r\nContent-Type: application/json\r\n\r\n{}\r\n--B\r\nContent-Type: text/plain\r\n\r\nhi\r\n--B--\r\n"
+    headers = {"x-goog-upload-protocol": "multipart", "content-type": "multipart/related; boundary=B"}
+    got = await world.post("/upload/v1beta/files", body, headers=headers)
+    assert (await world.send("GET", f"/v1beta/{got.json['file']['name']}")).status == 200
+
+
+async def test_another_accounts_file_is_an_unknown_file(world):
+    file = await uploaded(world)
+    before = len(world.sent)
+    foreign = await world.send("GET", f"/v1beta/{file['name']}", headers=OTHER)
+    unknown = await world.send("GET", "/v1beta/files/no-such", headers=OTHER)
+    assert foreign.status == unknown.status == 404 and foreign.content == unknown.content
+    assert (await world.send("DELETE", f"/v1beta/{file['name']}", headers=OTHER)).status == 404
+    assert (await world.send("GET", "/v1beta/files", headers=OTHER)).json == {"files": []}
+    for method in ("generateContent", "streamGenerateContent?alt=sse", "countTokens"):
+        path = f"/v1beta/models/gemini-3.8-flash:{method}"
+        assert (await world.post(path, asking(file), headers=OTHER)).status == 404
+    assert len(world.sent) == before and world.ledger.rows == []
+
+
+@pytest.mark.parametrize("form", ["files/{}", "https://generativelanguage.googleapis.com/v1beta/files/{}"])
+async def test_a_foreign_file_is_found_wherever_it_stands(world, form):
+    part = {"fileData": {"fileUri": form.format("abc")}}
+    nested = {"functionResponse": {"name": "f", "response": {}, "parts": [part]}}
+    for body in ({"contents": [{"parts": [nested]}]}, {"systemInstruction": {"parts": [part]}}):
+        got = await world.post("/v1beta/models/gemini-3.8-flash:generateContent", body)
+        assert got.status == 404
+    assert world.sent == []
+
+
+async def test_a_public_link_is_nobodys_file(world):
+    part = {"fileData": {"fileUri": "https://example.com/v1beta/files/abc", "mimeType": "image/png"}}
+    got = await world.post("/v1beta/models/gemini-3.8-flash:generateContent", {"contents": [{"parts": [part]}]})
+    assert got.status == 200
+
+
+async def test_a_request_goes_to_the_project_of_its_file(world):
+    file = await uploaded(world)
+    world.secrets.credentials = [Credential("second", "another-key", weight=1000), *world.secrets.credentials]
+    for _ in range(5):
+        assert (await world.send("GET", f"/v1beta/{file['name']}")).status == 200
+        assert (await world.post("/v1beta/models/gemini-3.8-flash:generateContent", asking(file))).status == 200
+    assert {row["credentials"][0][1] for row in world.sent} == {"upstream-credential-canary"}
+
+
+async def test_a_file_that_is_too_large_is_refused_before_its_first_byte(world):
+    start = {
+        "x-goog-upload-protocol": "resumable",
+        "x-goog-upload-command": "start",
+        "x-goog-upload-header-content-length": "50000000",
+    }
+    got = await world.post("/upload/v1beta/files", {"file": {}}, headers=start)
+    assert got.status == 413 and "bytes" in got.json["error"]["message"]
+    assert world.sent == []
+
+
+async def test_a_piece_of_no_session_ends_the_upload(world):
+    for upload_id in ("x", f"{'K' * 16}.guessed", "../x"):
+        url = f"/upload/v1beta/files?upload_id={upload_id}"
+        got = await world.post(
+            url, b"data", headers={"x-goog-upload-command": "upload, finalize", "x-goog-api-key": KEY}
+        )
+        assert (got.status, got.headers["x-goog-upload-status"]) == (404, "final")
+    assert world.sent == []
+
+
+async def test_the_address_of_an_upload_at_google_is_not_shown(world):
+    start = {"x-goog-upload-protocol": "resumable", "x-goog-upload-command": "start"}
+    got = await world.post("/upload/v1beta/files", {"file": {}}, headers=start)
+    port = world.emulator.base_url.rpartition(":")[2]
+    assert port not in json.dumps(dict(got.headers))
+
+
+async def test_cached_contents_live_under_their_account(world):
+    body = {"model": "models/gemini-1.5-flash", "contents": [{"parts": [{"text": "long"}]}], "ttl": "60s"}
+    made = await world.post("/v1beta/cachedContents", body)
+    name = made.json["name"]
+    assert (made.status, made.json["model"]) == (200, "models/gemini-3.5-flash-lite")
+    assert world.row.input_tokens == made.json["usageMetadata"]["totalTokenCount"] == 4096
+    assert world.row.cost_nano == 4096 * 300
+    assert (await world.send("GET", f"/v1beta/{name}")).json["name"] == name
+    assert [row["name"] for row in (await world.send("GET", "/v1beta/cachedContents")).json["cachedContents"]] == [name]
+    changed = await world.send(
+        "PATCH", f"/v1beta/{name}?updateMask=expireTime", {"expire_time": "2030-01-01T00:00:00Z"}
+    )
+    assert changed.json["expireTime"] == "2030-01-01T00:00:00Z"
+    use = {"contents": [{"parts": [{"text": "q"}]}], "cachedContent": name}
+    path = "/v1beta/models/gemini-3.5-flash-lite:generateContent"
+    assert (await world.post(path, use)).json["usageMetadata"]["cachedContentTokenCount"] == 4096
+    assert world.ledger.rows[-1].cached_tokens == 4096
+    assert (await world.post(path, use, headers=OTHER)).status == 404
+    assert (await world.send("DELETE", f"/v1beta/{name}", headers=OTHER)).status == 404
+    assert (await world.send("DELETE", f"/v1beta/{name}")).status == 200
+    assert (await world.post(path, use)).status == 404
+
+
+async def test_pages_hold_the_accounts_own(world):
+    names = sorted([(await uploaded(world))["name"] for _ in range(5)])
+    await uploaded(world, headers=OTHER)
+    seen, token = [], ""
+    while True:
+        page = (await world.send("GET", f"/v1beta/files?pageSize=2&pageToken={token}")).json
+        seen += [file["name"] for file in page["files"]]
+        if not (token := page.get("nextPageToken", "")):
+            break
+    assert seen == names
+
+
+async def test_an_object_that_is_gone_upstream_is_forgotten(world):
+    file = await uploaded(world)
+    world.emulator.state.stored.reset()
+    assert (await world.send("GET", f"/v1beta/{file['name']}")).status == 404
+    assert world.owned.items == {}
+
+
+def test_an_owned_object_does_not_show_its_address():
+    from shared.stores.protocols import OwnedObject
+
+    shown = repr(dataclasses.replace(OwnedObject("uploads/x", "first", 1), url="https://secret"))
+    assert "secret" not in shown
