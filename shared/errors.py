@@ -6,6 +6,8 @@ type and code. Nothing else in the project decides what a failure means.
 
 from typing import Literal, get_args
 
+from shared.limit_state import LimitState
+
 ErrorKind = Literal[
     # the request itself
     "invalid_request",  # the shape or a value is wrong, `param` names where
@@ -56,7 +58,8 @@ class GatewayError(Exception):
 
     `message` is shown to the client and never holds a secret or prompt text. `param` is the JSON path in the client's
     own body (`messages[2].content[0].type`). `retry_after` is in seconds; None where waiting does not help. `reason`
-    is a finer word for the kind in lower case, such as `malformed_function_call`. `allow` lists the methods of a 405.
+    is a finer word for the kind in lower case, such as `malformed_function_call`. `allow` lists the methods of a 405,
+    `limits` is what a limit that refused looks like.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class GatewayError(Exception):
         retry_after: float | None = None,
         reason: str | None = None,
         allow: tuple[str, ...] = (),
+        limits: LimitState | None = None,
     ) -> None:
         super().__init__(message)
         self.kind: ErrorKind = kind
@@ -76,6 +80,7 @@ class GatewayError(Exception):
         self.retry_after = retry_after
         self.reason = reason
         self.allow = allow
+        self.limits = limits
 
     def __repr__(self) -> str:
         return f"GatewayError({self.kind!r}, {self.message!r}, param={self.param!r}, reason={self.reason!r})"

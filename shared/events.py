@@ -72,10 +72,12 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The first chunk arrived. `model_version` is the model that runs, without `models/`. Both may be empty."""
+    """The first chunk arrived. `model_version` is the model that runs, without `models/`. Both may be empty. `usage`
+    is what that chunk counted, if it did: provisional, the last chunk's counts are the true ones."""
 
     response_id: str
     model_version: str
+    usage: Usage | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

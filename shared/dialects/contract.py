@@ -31,6 +31,9 @@ class RequestContext:
     safety_off: bool = False  # the default of safety settings where the client names none
     fetch_urls: bool = False  # public URLs were already inlined by the guarded fetcher where needed
     max_output_tokens: int | None = None  # the key's own ceiling
+    api_version: str = ""  # the client's `anthropic-version`
+    strict_version: bool = False  # hold the client to the rules of that version
+    fast_as_priority: bool = False  # `speed: fast` may cost what the upstream's priority tier costs
     history: Sequence[Item] = ()  # of a dialect with state: what came before the body, oldest first
     references: Mapping[str, Item] = field(default_factory=dict)  # kept items that the body names by their ids
     unseal: Unseal | None = None  # opens what `ReplyContext.seal` made for the same account; None for anything else

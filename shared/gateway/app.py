@@ -139,6 +139,8 @@ def _spoken(request: Request, row: Row) -> str:
 
 def _refusal(dialect: Dialect, error: GatewayError, exchange: Exchange) -> Response:
     status, body, headers = dialect.render_error(error, exchange.shown_id)
+    if error.limits is not None:
+        headers = {**dialect.limit_headers(error.limits, exchange.created), **headers}
     return json_response(status, body, headers)
 
 

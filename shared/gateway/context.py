@@ -36,6 +36,7 @@ class Exchange:
     source_ip: str
     nonce: str = field(default_factory=lambda: secrets.token_hex(8))
     first_byte: float | None = None
+    api_version: str = ""
     body_sha: str | None = None  # the body's digest, with an Idempotency-Key only
 
     @classmethod
@@ -53,6 +54,7 @@ class Exchange:
             started=started,
             deadline=started + max(0.0, remaining_s - _SAFETY_S),
             source_ip=_source_ip(request),
+            api_version=request.headers.get("anthropic-version", "")[:40],
         )
 
     @property

@@ -1,6 +1,6 @@
 """Limits in words: the ledger's refusals as errors, a budget's periods by name."""
 
-from shared.errors import GatewayError
+from shared.errors import ErrorKind, GatewayError
 from shared.limit_state import LimitState
 from shared.stores.protocols import Admitted, KeyRecord, Refused
 
@@ -17,11 +17,11 @@ def refusal(refused: Refused, request_id: str = "") -> GatewayError:
     `request_id` is that of the earlier request where this one is its repeat."""
     match refused.kind:
         case "budget":
-            return GatewayError("budget_exhausted", _MESSAGES["budget"])
-        case "rate" | "tokens":
-            return GatewayError("rate_limited", _MESSAGES[refused.kind], retry_after=refused.retry_after or 1.0)
-        case "concurrency":
-            return GatewayError("concurrency_limited", _MESSAGES["concurrency"], retry_after=refused.retry_after or 1.0)
+            return GatewayError("budget_exhausted", _MESSAGES["budget"], limits=refused.limits)
+        case "rate" | "tokens" | "concurrency":
+            kind: ErrorKind = "concurrency_limited" if refused.kind == "concurrency" else "rate_limited"
+            wait = refused.retry_after or 1.0
+            return GatewayError(kind, _MESSAGES[refused.kind], retry_after=wait, limits=refused.limits)
         case "key_inactive":
             return GatewayError("authentication", "Incorrect API key provided.")
         case "duplicate_running":

@@ -7,9 +7,9 @@ from shared.dialects.contract import Dialect
 from shared.dialects.gemini_native.model_list import page as google_page
 from shared.dialects.gemini_native.model_list import resource
 from shared.dialects.model_list import DISCOVERY_PREFIX, discovery_rows, page, row
-from shared.errors import GatewayError
 from shared.gateway import auth
 from shared.gateway.context import Exchange
+from shared.gateway.google_principal import google_principal
 from shared.gateway.pipeline import Services
 from shared.gateway.responses import json_response
 from shared.gemini.catalog import listed_models, model_info, resolve
@@ -43,11 +43,9 @@ class ModelRoutes:
         return json_response(200, row(model_info(resolved.id), shown))
 
     async def _principal(self, request: Request, exchange: Exchange, dialect: Dialect, endpoint: str) -> KeyRecord:
-        google = dialect.NAME == "gemini_native"
-        key = await self._services.authenticator.principal(request, exchange.source_ip, endpoint, query_key=google)
-        if google and "key" in request.query_params and not key.allow_query_key:
-            raise GatewayError("authentication", "Incorrect API key provided.")
-        return key
+        if dialect.NAME == "gemini_native":
+            return await google_principal(self._services, request, exchange, endpoint)
+        return await self._services.authenticator.principal(request, exchange.source_ip, endpoint)
 
 
 def speaks_anthropic(request: Request) -> bool:

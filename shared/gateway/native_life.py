@@ -17,6 +17,7 @@ from shared.errors import GatewayError
 from shared.gateway import auth
 from shared.gateway.budgets import Estimate
 from shared.gateway.context import Exchange
+from shared.gateway.google_principal import google_principal
 from shared.gateway.idempotency import adopt
 from shared.gateway.metering import Meter, usd
 from shared.gateway.pipeline import Services
@@ -66,12 +67,7 @@ class NativeLife:
         self.services = services
 
     async def principal(self, request: Request, exchange: Exchange, endpoint: str) -> KeyRecord:
-        """`?key=` counts on these routes, unless the key's record forbids it."""
-        authenticator = self.services.authenticator
-        key = await authenticator.principal(request, exchange.source_ip, endpoint, query_key=True)
-        if "key" in request.query_params and not key.allow_query_key:
-            raise GatewayError("authentication", "Incorrect API key provided.")
-        return key
+        return await google_principal(self.services, request, exchange, endpoint)
 
     async def ask(self, request: Request, exchange: Exchange, endpoint: str) -> Asked:
         key = await self.principal(request, exchange, endpoint)

@@ -1,6 +1,7 @@
 """Embeddings, and pictures as Imagen made them."""
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -19,6 +20,7 @@ from shared.gateway.telemetry import log
 from shared.gemini.usage import estimate_tokens, read_usage
 
 Reply = Mapping[str, Any]
+_AT_ONCE = 4  # batches of one request under way
 
 
 class NativeMedia:
@@ -33,11 +35,9 @@ class NativeMedia:
         """Served through a batch of one, whose only vector is the answer."""
 
         def single(reply: Reply) -> Reply:
-            rows = reply.get("embeddings")
-            if not isinstance(rows, list) or len(rows) != 1:
-                raise GatewayError("upstream_invalid_response", "The upstream's reply holds no embedding.")
+            (row,) = embeddings.rows_of(reply, 1)
             rest = {name: value for name, value in reply.items() if name != "embeddings"}
-            return {"embedding": rows[0], **rest}
+            return {"embedding": row, **rest}
 
         return await self._embed(asked, endpoint, embeddings.read_one(asked.body, asked.model), single)
 
@@ -52,25 +52,47 @@ class NativeMedia:
             answer.warnings.append(f"model:{asked.model.id}")
         async with self._life.settled(answer), in_time(asked.exchange):
             answer.meter.before_upstream()
-            content = await self._upstream.plain(
-                "batchEmbedContents",
-                embedding.body,
-                asked.model,
-                asked.exchange,
-                meter=answer.meter,
-                query=asked.options.upstream,
-            )
-            reply: Reply = parsed(content)
-            answer.meter.outcome.calls[answer.meter.outcome.attempts] = await self._usage(answer, reply, embedding)
+            batches = embedding.batches
+            contents = await self._contents(answer, batches)
+            content = contents[0]
+            # one batch goes back in the bytes it came in
+            split = len(batches) > 1
+            reply: Reply = embeddings.joined([parsed(one) for one in contents], batches) if split else parsed(content)
             if embedding.unit:
                 rows = reply.get("embeddings", ())
                 reply = {**reply, "embeddings": [embeddings.unit_vector(row) for row in rows]}
             if change is not None:
                 reply = change(reply)
-            if change is not None or embedding.unit:
+            if split or change is not None or embedding.unit:
                 content = pretty(reply) + b"\n"
             answer.meter.outcome.finish_reason = "STOP"
             return answer.respond(content)
+
+    async def _contents(self, answer: NativeAnswer, batches: Sequence[Embedding]) -> list[bytes]:
+        """The replies to batches side by side, in their order, each counted as soon as it is there."""
+        gate = asyncio.Semaphore(_AT_ONCE)
+        asked = answer.asked
+
+        async def one(number: int, batch: Embedding) -> bytes:
+            async with gate:
+                content = await self._upstream.plain(
+                    "batchEmbedContents",
+                    batch.body,
+                    asked.model,
+                    asked.exchange,
+                    meter=answer.meter,
+                    query=asked.options.upstream,
+                )
+                answer.meter.outcome.calls[number] = await self._usage(answer, parsed(content), batch)
+                return content
+
+        tasks = [asyncio.ensure_future(one(number, batch)) for number, batch in enumerate(batches)]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _usage(self, answer: NativeAnswer, reply: Reply, embedding: Embedding) -> Usage:
         """What the upstream says; of the model that says nothing its own count of the same contents."""

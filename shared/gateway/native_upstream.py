@@ -12,7 +12,7 @@ from shared.errors import GatewayError
 from shared.events import End
 from shared.gateway.context import Exchange
 from shared.gateway.metering import Meter
-from shared.gateway.upstream import Upstream, _Hop, _note, _Progress
+from shared.gateway.upstream import Hop, Progress, Upstream, note
 from shared.gemini.catalog import ResolvedModel
 from shared.gemini.client import RelayCall, RelayReply
 from shared.gemini.reader import ReplyReader
@@ -81,14 +81,14 @@ class NativeUpstream(Upstream):
 
     @classmethod
     def beside(cls, upstream: Upstream) -> "NativeUpstream":
-        return cls(upstream._client, upstream._pool, upstream._settings)
+        return cls(upstream.client, upstream.pool, upstream.settings)
 
     async def relay(
         self, call: NativeCall, model: ResolvedModel, exchange: Exchange, meter: Meter
     ) -> AsyncGenerator[Element]:
         """The objects of one answer: one for a plain call, a stream's chunks else. Raises GatewayError."""
         thinking = model.capabilities.thinking != "none"
-        progress = _Progress(self._gone.get(model.id, model.id), call.request, thinking)
+        progress = Progress(self.gone.get(model.id, model.id), call.request, thinking)
         call.notes[:] = _notes(progress, model)
         while True:
             progress.attempts += 1
@@ -100,7 +100,7 @@ class NativeUpstream(Upstream):
                         yield element
                 return
             except GatewayError as error:
-                if progress.shown or not await self._recover(error, progress, slot, model, exchange):
+                if progress.shown or not await self.recover(error, progress, slot, model, exchange):
                     raise
                 call.notes[:] = _notes(progress, model)
 
@@ -116,7 +116,7 @@ class NativeUpstream(Upstream):
         credential_id: str | None = None,
     ) -> bytes:
         """A method with one small reply, retried like an answer; `body` makes the request for an upstream id."""
-        progress = _Progress(self._gone.get(model.id, model.id), {}, thinking=False)
+        progress = Progress(self.gone.get(model.id, model.id), {}, thinking=False)
         while True:
             progress.attempts += 1
             slot = await self.slot(progress.model_id, progress.bad_slots, credential_id)
@@ -125,10 +125,10 @@ class NativeUpstream(Upstream):
                 meter.outcome.credential_id = slot.id
             call = RelayCall(f"models/{progress.model_id}:{method}", encode(body(progress.model_id)), query=query)
             try:
-                async with self._client.relay(call, slot.key, deadline_s=exchange.remaining_s) as reply:
+                async with self.client.relay(call, slot.key, deadline_s=exchange.remaining_s) as reply:
                     answer = await whole_body(reply)
             except GatewayError as error:
-                if not await self._recover(error, progress, slot, model, exchange):
+                if not await self.recover(error, progress, slot, model, exchange):
                     raise
                 continue
             exchange.mark_first_byte()
@@ -140,7 +140,7 @@ class NativeUpstream(Upstream):
         """A healthy credential, or the one that owns what the request refers to."""
         passed = set(bad)
         while True:
-            slot = await self._pool.choose(model_id, passed)
+            slot = await self.pool.choose(model_id, passed)
             if wanted is None or slot.id == wanted:
                 return slot
             passed.add(slot.id)
@@ -151,19 +151,19 @@ class NativeUpstream(Upstream):
         """A plain call outside of metering: (body, reply, id of the credential used). Refused credentials rest."""
         slot = await self.slot(model_id, set(), credential_id)
         try:
-            async with self._client.relay(call, slot.key, deadline_s=exchange.remaining_s) as reply:
+            async with self.client.relay(call, slot.key, deadline_s=exchange.remaining_s) as reply:
                 return await whole_body(reply), reply, slot.id
         except GatewayError as error:
-            self._pool.rest(slot, model_id, error)
+            self.pool.rest(slot, model_id, error)
             raise
 
     async def _relayed(
-        self, call: NativeCall, progress: _Progress, slot: Credential, exchange: Exchange, meter: Meter
+        self, call: NativeCall, progress: Progress, slot: Credential, exchange: Exchange, meter: Meter
     ) -> AsyncGenerator[Element]:
         outcome = meter.outcome
         outcome.attempts += 1
         outcome.credential_id = slot.id
-        number, reader, hop, join = outcome.attempts, ReplyReader(), _Hop(), _Join()
+        number, reader, hop, join = outcome.attempts, ReplyReader(), Hop(), _Join()
         whole: list[Element] = []
         while hop.wanted:
             relay = call.relay(progress.model_id, hop.request(progress.request))
@@ -177,7 +177,7 @@ class NativeUpstream(Upstream):
                             join.next_hop()
                             fresh = False
                         reader.feed(element.chunk)  # an error object raises
-                        _note(meter, reader, number)
+                        note(meter, reader, number)
                         join.watch(element.chunk)
                         if not call.stream:
                             whole.append(element)
@@ -185,9 +185,9 @@ class NativeUpstream(Upstream):
                             join.held.append(element)  # what it becomes is known at the end of the hop
                         else:
                             yield join.element(element)
-                hop.follow(reader, may_go_on=call.join and self._may_hop(hop, exchange))
+                hop.follow(reader, may_go_on=call.join and self.may_hop(hop, exchange))
             except GatewayError as error:
-                if not call.join or not await self._resume(hop, reader, error, fresh=fresh, exchange=exchange):
+                if not call.join or not await self.resume(hop, reader, error, fresh=fresh, exchange=exchange):
                     raise
             for element in _settled(join, more=hop.wanted):
                 yield element
@@ -200,13 +200,13 @@ class NativeUpstream(Upstream):
         call: NativeCall,
         relay: RelayCall,
         slot: Credential,
-        progress: _Progress,
+        progress: Progress,
         exchange: Exchange,
         meter: Meter,
     ) -> AsyncGenerator[Element]:
         """The objects of one upstream call, each with its bytes."""
         remaining_s, thinking = exchange.remaining_s, progress.thinking
-        async with self._client.relay(relay, slot.key, deadline_s=remaining_s, thinking=thinking) as reply:
+        async with self.client.relay(relay, slot.key, deadline_s=remaining_s, thinking=thinking) as reply:
             tier = reply.headers.get("x-gemini-service-tier", "").lower()
             meter.outcome.service_tier = tier or meter.outcome.service_tier
             if not call.stream:
@@ -259,7 +259,7 @@ def _settled(join: _Join, *, more: bool) -> list[Element]:
     return [join.element(element) for element in open_ended if joined.shows_something(element.chunk)]
 
 
-def _notes(progress: _Progress, model: ResolvedModel) -> list[str]:
+def _notes(progress: Progress, model: ResolvedModel) -> list[str]:
     """Items for `x-gateway-warnings`: another model than the one sent first, and what was repaired."""
     notes = [f"model:{progress.model_id}"] if progress.model_id != model.id else []
     return notes + [f"repaired:{reason}" for reason in sorted(progress.repaired)]

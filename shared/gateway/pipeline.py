@@ -139,6 +139,7 @@ class Pipeline:
         dialect: Dialect,
         keeper: SignatureKeeper,
         memory: Memory | None = None,
+        api_version: str = "",
     ) -> RequestContext:
         """What the translator of this body may know."""
         settings = self._services.settings
@@ -151,6 +152,9 @@ class Pipeline:
             strict=settings.strict_parameters,
             safety_off=settings.safety_off,
             max_output_tokens=key.max_output_tokens,
+            api_version=api_version,
+            strict_version=settings.strict_version,
+            fast_as_priority=settings.fast_as_priority,
         )
         return memory.known_to(context) if memory is not None else context
 
@@ -166,7 +170,7 @@ class Pipeline:
     ) -> Call:
         services, settings = self._services, self._services.settings
         keeper = SignatureKeeper(services.signatures, key.acct, model, exchange.created)
-        context = await self.context(body, key, model, dialect, keeper, memory)
+        context = await self.context(body, key, model, dialect, keeper, memory, exchange.api_version)
         translation = dialect.to_gemini(body, context)
         reserve = estimate(
             translation.request,

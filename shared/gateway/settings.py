@@ -23,6 +23,9 @@ class Settings:
     metering_fail_mode: Literal["closed", "open"] = "closed"
     strict_parameters: bool = False
     safety_off: bool = False
+    gemini_auth_errors: Literal["unauthenticated", "google"] = "unauthenticated"
+    strict_version: bool = False
+    fast_as_priority: bool = False
     max_hops: int = 4
     default_output_reservation: int = 8_192
     commit_after_s: float = 10.0
@@ -53,6 +56,9 @@ class Settings:
         fail_mode = text("METERING_FAIL_MODE", "closed")
         if fail_mode not in ("closed", "open"):
             raise ConfigurationError("METERING_FAIL_MODE must be closed or open")
+        auth_errors = text("GEMINI_AUTH_ERRORS", "unauthenticated")
+        if auth_errors not in ("unauthenticated", "google"):
+            raise ConfigurationError("GEMINI_AUTH_ERRORS must be unauthenticated or google")
         base_url = text("GEMINI_BASE_URL", GOOGLE).rstrip("/")
         if not base_url.startswith(("http://", "https://")):
             raise ConfigurationError("GEMINI_BASE_URL must be an http or https URL")
@@ -63,6 +69,9 @@ class Settings:
             metering_fail_mode="open" if fail_mode == "open" else "closed",
             strict_parameters=flag("STRICT_PARAMETERS"),
             safety_off=flag("SAFETY_OFF"),
+            gemini_auth_errors="google" if auth_errors == "google" else "unauthenticated",
+            strict_version=flag("STRICT_VERSION"),
+            fast_as_priority=flag("FAST_AS_PRIORITY"),
             max_hops=int(number("MAX_HOPS", 4)),
             default_output_reservation=int(number("DEFAULT_OUTPUT_RESERVATION", 8_192)),
             commit_after_s=number("COMMIT_AFTER_SECONDS", 10),

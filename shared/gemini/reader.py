@@ -175,7 +175,9 @@ class ReplyReader:
             self.response_id = response_id
         if not self.started:
             self.started = True
-            events.append(Start(self.response_id, self.model_version))
+            metadata = chunk.get("usageMetadata")
+            counted = read_usage(metadata) if isinstance(metadata, Mapping) and has_counters(metadata) else None
+            events.append(Start(self.response_id, self.model_version, counted))
 
     def _read_candidate(self, candidate: Mapping[str, Any], events: list[Event]) -> None:
         hop = self._hop

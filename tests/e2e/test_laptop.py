@@ -121,6 +121,8 @@ def test_limits_of_a_key_hold_and_say_when_to_come_back(running):
     assert [status for status, _, _ in answers] == [200, 200, 200, 429]
     assert [headers["x-ratelimit-remaining-requests"] for _, headers, _ in answers[:3]] == ["2", "1", "0"]
     refusal = answers[3]
+    assert refusal[1]["x-ratelimit-limit-requests"] == "60"
+    assert refusal[1]["x-ratelimit-remaining-requests"] == "0"
     assert refusal[2]["error"]["code"] == "rate_limit_exceeded"
     time.sleep(int(refusal[1]["retry-after"]))
     assert post(running.base_url, made["key"], HELLO)[0] == 200

@@ -70,9 +70,12 @@ def read_stop(body: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def read_speed(body: Mapping[str, Any]) -> str | None:
-    """The mode that serves a request whose client named one: `fast` would cost money that nobody agreed to."""
-    return "standard" if body.get("speed") is not None else None
+def read_speed(body: Mapping[str, Any], *, fast_as_priority: bool = False) -> str | None:
+    """The mode that serves a request whose client named one: `fast` costs money that the deployment must agree to."""
+    speed = body.get("speed")
+    if speed is None:
+        return None
+    return "fast" if speed == "fast" and fast_as_priority else "standard"
 
 
 def read_format(body: Mapping[str, Any]) -> tuple[Mapping[str, Any], str] | None:

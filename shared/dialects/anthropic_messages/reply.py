@@ -72,12 +72,16 @@ class Message:
         self._searches = 0
         self._fetches = 0
         self._started = False
+        self._counted: Usage | None = None
         self._ending: dict[str, Any] | None = None
 
     def feed(self, event: Event) -> list[Pair]:
         """The pairs of one event. An `End` that is no end of an answer raises the `GatewayError` that it means."""
         match event:
-            case Start() | Logprobs():
+            case Start():
+                self._counted = event.usage
+                return []
+            case Logprobs():
                 return []
             case Citation():
                 self._citations.append(event)
@@ -113,7 +117,7 @@ class Message:
             "content": [],
             "stop_reason": None,
             "stop_sequence": None,
-            "usage": start_usage(self._options),
+            "usage": start_usage(self._options, self._counted),
         }
         return [("message_start", {"type": "message_start", "message": message}), *pairs]
 

@@ -25,6 +25,7 @@ from shared.dialects.anthropic_messages.parameters import (
 )
 from shared.dialects.anthropic_messages.thinking import Thinking, read_thinking
 from shared.dialects.anthropic_messages.tool_choice import ToolPlan, plan_tools
+from shared.dialects.anthropic_messages.versions import check_version
 from shared.dialects.contract import RequestContext, Translation
 from shared.gemini.signatures import call_key, complete, content_key
 from shared.gemini.types import GenerateContentRequest, GenerationConfig
@@ -87,7 +88,12 @@ def to_gemini(body: Mapping[str, Any], context: RequestContext) -> Translation:
     """
     max_tokens = read_max_tokens(body)
     notes = Notes(context.strict)
+    if context.strict_version:
+        check_version(body, context.api_version)
     made = _make(body, context, max_tokens, notes)
+    speed = read_speed(body, fast_as_priority=context.fast_as_priority)
+    if speed == "fast":
+        made.request["serviceTier"] = "priority"
     return Translation(
         request=made.request,
         stream=wants_stream(body),
@@ -106,7 +112,7 @@ def to_gemini(body: Mapping[str, Any], context: RequestContext) -> Translation:
             server_tools=made.plan.server_tools,
             only_server_tools=bool(made.plan.server_tools) and not made.plan.wire_names,
             blocked_domains=made.plan.blocked_domains,
-            speed=read_speed(body),
+            speed=speed,
             input_estimate=estimate_tokens(made.request),
         ),
     )

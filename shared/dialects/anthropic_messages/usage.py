@@ -7,12 +7,16 @@ from shared.dialects.anthropic_messages.options import MessagesOptions
 from shared.events import Usage
 
 
-def start_usage(options: MessagesOptions) -> dict[str, Any]:
-    """What `message_start` says before the upstream has counted; the final counts replace it."""
+def start_usage(options: MessagesOptions, counted: Usage | None) -> dict[str, Any]:
+    """What `message_start` says: the first chunk's counts, or an estimate where it had none; the final counts replace
+    it."""
+    fresh, cached = options.input_estimate, 0
+    if counted is not None and counted.input_total:
+        fresh, cached = max(0, counted.input_total - counted.cached_tokens), counted.cached_tokens
     usage: dict[str, Any] = {
-        "input_tokens": options.input_estimate,
+        "input_tokens": fresh,
         "cache_creation_input_tokens": 0,
-        "cache_read_input_tokens": 0,
+        "cache_read_input_tokens": cached,
         "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
         "output_tokens": 1,
         "service_tier": "standard",

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.dialects.gemini_native.canonical import canonical
+from shared.errors import GatewayError
 from shared.gemini.catalog import ResolvedModel
 from shared.gemini.types import Content
+
+MAX_BATCH = 100  # requests that one batchEmbedContents takes
 
 # what a client of the retired models stored: their vectors had this length and unit norm
 _RETIRED = {"text-embedding-004": 768, "embedding-001": 768}
@@ -23,6 +26,12 @@ class Embedding:
     @property
     def contents(self) -> list[Content]:
         return [request["content"] for request in self.requests if "content" in request]
+
+    @property
+    def batches(self) -> list["Embedding"]:
+        """The same in parts that the upstream takes, in order; an empty request stays one for the upstream to judge."""
+        starts = range(0, max(1, len(self.requests)), MAX_BATCH)
+        return [Embedding(self.requests[start : start + MAX_BATCH], self.unit) for start in starts]
 
     def body(self, model_id: str) -> dict[str, Any]:
         return {"requests": [{"model": f"models/{model_id}", **request} for request in self.requests]}
@@ -52,6 +61,33 @@ def unit_vector(embedding: Mapping[str, Any]) -> dict[str, Any]:
     values = embedding.get("values", [])
     norm = math.sqrt(sum(value * value for value in values))
     return {**embedding, "values": [value / norm for value in values] if norm else values}
+
+
+def rows_of(reply: Mapping[str, Any], expected: int) -> list[Mapping[str, Any]]:
+    """The vectors of a reply, as many as were asked for: their order is all that ties them to their texts."""
+    rows = reply.get("embeddings")
+    if not isinstance(rows, list) or len(rows) != expected:
+        raise GatewayError("upstream_invalid_response", "The upstream's reply holds another number of embeddings.")
+    return rows
+
+
+def joined(replies: Sequence[Mapping[str, Any]], batches: Sequence[Embedding]) -> dict[str, Any]:
+    """Replies to the batches of one request as one reply, its usage their sum where every one of them tells it."""
+    pairs = zip(replies, batches, strict=True)
+    whole: dict[str, Any] = {
+        "embeddings": [row for reply, batch in pairs for row in rows_of(reply, len(batch.requests))]
+    }
+    told = [usage for reply in replies if (usage := usage_metadata(reply)) is not None]
+    if told and len(told) == len(replies):
+        by_modality: dict[str, int] = {}
+        for detail in (detail for usage in told for detail in usage["promptTokensDetails"]):
+            by_modality[detail["modality"]] = by_modality.get(detail["modality"], 0) + detail.get("tokenCount", 0)
+        whole["usageMetadata"] = {
+            "promptTokenCount": sum(usage["promptTokenCount"] for usage in told),
+            # singular "Token", unlike generateContent's
+            "promptTokenDetails": [{"modality": name, "tokenCount": count} for name, count in by_modality.items()],
+        }
+    return whole
 
 
 def usage_metadata(reply: Mapping[str, Any]) -> dict[str, Any] | None:

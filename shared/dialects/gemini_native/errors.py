@@ -63,6 +63,18 @@ WIRE: Mapping[ErrorKind, Wire] = {
 UNIMPLEMENTED = "unimplemented"  # the reason of what cannot exist here
 _NOT_HERE = Wire(501, "UNIMPLEMENTED")
 
+# `authentication` as Google itself words it (GEMINI_AUTH_ERRORS=google): a bad key is a 400, no key at all a 403
+GOOGLES_KEY_INVALID = "google_key_invalid"
+GOOGLES_KEY_MISSING = "google_key_missing"
+_GOOGLES_OWN: Mapping[str, tuple[Wire, str]] = {
+    GOOGLES_KEY_INVALID: (_BAD, "API key not valid. Please pass a valid API key."),
+    GOOGLES_KEY_MISSING: (
+        _DENIED,
+        "Method doesn't allow unregistered callers (callers without established identity)."
+        " Please use API Key or other form of API consumer identity to call this API.",
+    ),
+}
+
 # Google says which quota: ours are named after its own so that SDKs and agents read the period out of them
 _QUOTAS: Mapping[ErrorKind, str] = {
     "rate_limited": "GenerateRequestsPerMinutePerKey",
@@ -83,7 +95,7 @@ def render_error(error: GatewayError, request_id: str) -> tuple[int, Mapping[str
     headers: dict[str, str] = {}
     if error.retry_after is not None:
         headers["retry-after"] = str(max(1, -int(-error.retry_after // 1)))
-    if error.kind == "authentication":
+    if wire.status == 401:
         headers["www-authenticate"] = "Bearer"
     if error.allow:
         headers["allow"] = ", ".join(error.allow)
@@ -92,7 +104,9 @@ def render_error(error: GatewayError, request_id: str) -> tuple[int, Mapping[str
 
 def error_body(error: GatewayError, request_id: str) -> dict[str, Any]:
     wire = wire_of(error)
-    message = f"{error.message} (request id: {request_id})" if wire.status >= 500 and request_id else error.message
+    message = _googles_own(error)[1] or error.message
+    if wire.status >= 500 and request_id:
+        message = f"{message} (request id: {request_id})"
     body: dict[str, Any] = {"code": wire.status, "message": message, "status": wire.word}
     if details := _details(error):
         body["details"] = details
@@ -102,6 +116,8 @@ def error_body(error: GatewayError, request_id: str) -> dict[str, Any]:
 def wire_of(error: GatewayError) -> Wire:
     if error.reason == UNIMPLEMENTED:
         return _NOT_HERE
+    if own := _googles_own(error)[0]:
+        return own
     if error.kind == "upstream_interrupted" and error.reason:
         # an error object in mid-stream keeps the upstream's own meaning
         finer = f"upstream_{error.reason}"
@@ -109,8 +125,23 @@ def wire_of(error: GatewayError) -> Wire:
     return WIRE[error.kind]
 
 
+def _googles_own(error: GatewayError) -> tuple[Wire, str] | tuple[None, str]:
+    return _GOOGLES_OWN.get(error.reason or "", (None, ""))
+
+
 def _details(error: GatewayError) -> list[dict[str, Any]]:
     details: list[dict[str, Any]] = []
+    if error.reason == GOOGLES_KEY_INVALID:
+        details.append(
+            {
+                "@type": f"{_RPC}ErrorInfo",
+                "reason": "API_KEY_INVALID",
+                "domain": "googleapis.com",
+                "metadata": {"service": "generativelanguage.googleapis.com"},
+            }
+        )
+        message = _GOOGLES_OWN[GOOGLES_KEY_INVALID][1]
+        details.append({"@type": f"{_RPC}LocalizedMessage", "locale": "en-US", "message": message})
     if quota := _QUOTAS.get(error.kind):
         violation = {"quotaMetric": "gateway.googleapis.com/requests", "quotaId": quota, "description": error.message}
         details.append({"@type": f"{_RPC}QuotaFailure", "violations": [violation]})
