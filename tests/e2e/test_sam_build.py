@@ -20,8 +20,8 @@ MACHINE = {"x86_64": 62, "arm64": 183}  # e_machine of ELF
 # what the pinned requirements unpack; a new name here is a new dependency in every function
 TOP_LEVEL = {
     "annotated_doc", "annotated_types", "anyio", "cachetools", "certifi", "fastapi", "h11", "handlers", "httpcore",
-    "httpx", "idna", "lameenc", "mangum", "multipart", "opentelemetry", "pydantic", "pydantic_core", "python_multipart", "shared",
-    "starlette", "stream-wrapper", "typing_extensions.py", "typing_inspection",
+    "httpx", "idna", "lameenc", "mangum", "multipart", "opentelemetry", "pydantic", "pydantic_core", "python_multipart",
+    "shared", "starlette", "stream-wrapper", "typing_extensions.py", "typing_inspection",
 }  # fmt: skip
 MAX_BYTES = 30_000_000
 
