@@ -42,9 +42,13 @@ catalog: setup ## write the model catalog anew from genai-prices and the overrid
 lock: setup ## compile the requirements anew, with hashes
 	@infra/local/lock.sh
 
-deploy: setup ## sam build and sam deploy, with samconfig.toml
+build: setup ## sam build: the zip of every function (ARCH=x86_64 for the other architecture)
 	@infra/local/sam_tools.sh
-	@.tools/sam/bin/sam build && .tools/sam/bin/sam deploy
+	@ARCH=$(ARCH) PYVER=$(PYVER) SAM_CLI_TELEMETRY=0 .tools/sam/bin/sam build \
+	  --parameter-overrides "Architecture=$(ARCH) PythonRuntime=python$(PYVER)"
+
+deploy: build ## sam build and sam deploy, with samconfig.toml
+	@SAM_CLI_TELEMETRY=0 .tools/sam/bin/sam deploy
 
 logs: setup ## follow the deployed functions' logs
 	@infra/local/sam_tools.sh
