@@ -48,7 +48,8 @@ build: setup ## sam build: the zip of every function (ARCH=x86_64 for the other 
 	  --parameter-overrides "Architecture=$(ARCH) PythonRuntime=python$(PYVER)"
 
 deploy: build ## sam build and sam deploy, with samconfig.toml
-	@SAM_CLI_TELEMETRY=0 .tools/sam/bin/sam deploy
+	@SAM_CLI_TELEMETRY=0 .tools/sam/bin/sam deploy \
+	  --parameter-overrides "Architecture=$(ARCH) PythonRuntime=python$(PYVER)"
 
 logs: setup ## follow the deployed functions' logs
 	@infra/local/sam_tools.sh
