@@ -198,7 +198,7 @@ def test_more_stops_than_the_upstream_takes(client, emulator):
 
 
 def test_logprobs_where_the_model_has_them_and_null_where_not(client):
-    with_them = client.chat.completions.create(**say("hi", "gemini-2.5-flash"), logprobs=True, top_logprobs=2)
+    with_them = client.chat.completions.create(**say("hi", "gemini-2.5-flash-lite"), logprobs=True, top_logprobs=2)
     assert with_them.choices[0].logprobs.content[0].bytes
     without = client.chat.completions.create(**say("hi", "gemini-3.6-flash"), logprobs=True, top_logprobs=2)
     assert without.choices[0].logprobs is None
