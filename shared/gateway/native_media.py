@@ -83,7 +83,9 @@ class NativeMedia:
                     meter=answer.meter,
                     query=asked.options.upstream,
                 )
-                answer.meter.outcome.calls[number] = await self._usage(answer, parsed(content), batch)
+                calls = answer.meter.outcome.calls
+                calls[number] = _guessed(batch)  # billed from here on, also where another batch ends the request
+                calls[number] = await self._usage(answer, parsed(content), batch)
                 return content
 
         tasks = [asyncio.ensure_future(one(number, batch)) for number, batch in enumerate(batches)]
@@ -107,8 +109,7 @@ class NativeMedia:
             return read_usage({"promptTokenCount": counted["totalTokens"]})
         except (GatewayError, KeyError) as error:
             log("embedding_usage_estimated", request_id=asked.exchange.request_id, model=model_id, exc=error)
-            tokens = estimate_tokens(embeddings.characters(embedding.contents))
-            return Usage(prompt_tokens=tokens, estimated=True)
+            return _guessed(embedding)
 
     async def predict(self, asked: Asked, endpoint: str) -> Response:
         """One concurrent answer per picture; a blocked one says why in its place."""
@@ -133,3 +134,7 @@ class NativeMedia:
                     pictures[position].append(event)
             body = {"predictions": [predict.prediction(picture) for picture in pictures]}
             return answer.respond(pretty(body) + b"\n")
+
+
+def _guessed(embedding: Embedding) -> Usage:
+    return Usage(prompt_tokens=estimate_tokens(embeddings.characters(embedding.contents)), estimated=True)

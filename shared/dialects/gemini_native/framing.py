@@ -149,8 +149,14 @@ class EventWriter:
         return b"data: " + raw + b"\r\n\r\n"
 
     def fail(self, body: Mapping[str, Any]) -> bytes:
-        """Outside of any event, as the upstream does it: the one form that Google's Python and JS SDKs both raise."""
-        return compact(body) + b"\r\n\r\n"
+        """In both forms that the upstream uses, one after the other, because no single one is seen by every client.
+
+        Outside of any event it is what the Go SDK and JS SDKs before 3 raise, the latter only where it arrives alone;
+        JS 3 drops it where it arrives together with a chunk and raises the event, which is also all that a plain SSE
+        parser sees. The Python SDK raises either.
+        """
+        error = compact(body)
+        return error + b"\r\n\r\ndata: " + error + b"\r\n\r\n"
 
     def close(self) -> bytes:
         return b""

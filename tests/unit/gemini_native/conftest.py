@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from infra.local.emulator import EmulatorServer
+from infra.local.emulator import EmulatorServer, answers
+from infra.local.emulator.faults import Playback, Write
 from shared.gateway.app import build_app
 from shared.gateway.auth import Authenticator
 from shared.gateway.keyring import KeyDirectory, make_key
@@ -177,3 +178,9 @@ async def world(running_emulator):
     async with opened(running_emulator, Settings(commit_after_s=5)) as made:
         yield made
     running_emulator.reset()
+
+
+def serve(monkeypatch, content: bytes, content_type: str, size: int = 1 << 20):
+    """The emulator answers the next requests with these bytes, in pieces of `size`."""
+    pieces = [Write(content[at : at + size]) for at in range(0, len(content), size)]
+    monkeypatch.setattr(answers, "generate_content", lambda *_: answers.Answer(Playback(pieces), 200, content_type))

@@ -67,12 +67,14 @@ async def test_a_passing_trouble_is_tried_again(world):
 
 
 @pytest.mark.parametrize("form", ["bare", "data"])
-async def test_an_error_in_mid_stream_ends_it_in_the_same_form(world, form):
+async def test_an_error_in_mid_stream_ends_it_in_both_forms(world, form):
     world.emulator.script({"text": "a b c d", "chunks": 4, "error_after": {"chunks": 2, "form": form, "status": 503}})
     got = await world.post(f"{MODEL}:streamGenerateContent?alt=sse", SAY)
     assert got.status == 200
-    *chunks, last = got.events
+    *chunks, bare, last = got.events
     assert len(chunks) == 2 and all("candidates" in chunk for chunk in chunks)
+    raw, event = got.content.split(b"\r\n\r\n")[2:4]
+    assert bare == last and event == b"data: " + raw
     assert (last["error"]["code"], last["error"]["status"]) == (503, "UNAVAILABLE")
     assert world.row.state == "partial"
 

@@ -5,7 +5,7 @@ import urllib.request
 
 import pytest
 
-from tests.unit.gemini_native.conftest import KEY, OTHER_KEY, UPSTREAM_KEY
+from tests.unit.gemini_native.conftest import KEY, OTHER_KEY, UPSTREAM_KEY, serve
 
 MODEL = "/v1beta/models/gemini-3.8-flash"
 
@@ -44,7 +44,7 @@ async def test_a_recorded_reply_comes_back_byte_by_byte(world, monkeypatch):
     recorded = (
         b'{ "candidates" : [{"content":{"parts":[{"text":"x","new\\u0041":1e-7}]},"finishReason":"STOP"}],\n"n":1.50}'
     )
-    serve(monkeypatch, world, recorded, "application/json; charset=UTF-8")
+    serve(monkeypatch, recorded, "application/json; charset=UTF-8")
     got = await world.post(f"{MODEL}:generateContent", say())
     assert got.content == recorded
 
@@ -58,20 +58,11 @@ async def test_a_recorded_stream_comes_back_byte_by_byte_however_it_arrives(worl
         recorded, kind = f"data: {first}\r\n\r\ndata: {last}\r\n\r\n".encode(), "text/event-stream"
     else:
         recorded, kind = f"[{first}\n,\r\n{last}\n]".encode(), "application/json; charset=UTF-8"
-    serve(monkeypatch, world, recorded, kind, size)
+    serve(monkeypatch, recorded, kind, size)
     got = await world.post(f"{MODEL}:streamGenerateContent{query}", say())
     assert got.content == recorded
     assert got.headers["content-type"] == kind
     assert world.row.input_tokens == 3
-
-
-def serve(monkeypatch, world, content: bytes, content_type: str, size: int = 1 << 20):
-    """The emulator answers the next requests with these bytes, in pieces of `size`."""
-    from infra.local.emulator import answers
-    from infra.local.emulator.faults import Playback, Write
-
-    pieces = [Write(content[at : at + size]) for at in range(0, len(content), size)]
-    monkeypatch.setattr(answers, "generate_content", lambda *_: answers.Answer(Playback(pieces), 200, content_type))
 
 
 async def test_usage_is_the_upstreams(world):
