@@ -239,6 +239,9 @@ def test_handlers_can_be_imported_and_hold_an_application_where_a_url_leads_to_t
         "METERING_FAIL_MODE",
         "STRICT_PARAMETERS",
         "SAFETY_OFF",
+        "STRICT_VERSION",
+        "FAST_AS_PRIORITY",
+        "GEMINI_AUTH_ERRORS",
         "AWS_ENDPOINT_URL",
     )
     variables |= dict.fromkeys(blank, "") | {"LOG_LEVEL": "INFO"}
