@@ -5,7 +5,7 @@ It is the pipeline's life around requests that are no conversation: bodies may b
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from shared.gateway import auth
 from shared.gateway.budgets import Estimate
 from shared.gateway.context import Exchange
 from shared.gateway.idempotency import adopt
-from shared.gateway.metering import Meter, usd
+from shared.gateway.metering import Meter, settled_on_failure, usd
 from shared.gateway.multipart import is_form, read_form
 from shared.gateway.pipeline import Services
 from shared.gateway.request_body import read_body
@@ -144,17 +144,9 @@ class MediaLife:
         )
         return MediaCall(exchange, asked.model, meter, await meter.admit(), list(warnings))
 
-    @asynccontextmanager
-    async def settled(self, call: MediaCall) -> AsyncGenerator[None]:
+    def settled(self, call: MediaCall) -> AbstractAsyncContextManager[None]:
         """Whatever ends the block early gives the reservation back and pays what was used."""
-        try:
-            yield
-        except BaseException as error:
-            failure = error if isinstance(error, GatewayError) else GatewayError("internal", "Internal error.")
-            call.meter.outcome.fail(failure)
-            call.meter.outcome.status = openai_media.render_error(failure, "")[0]
-            await call.meter.settle()
-            raise
+        return settled_on_failure(call.meter, openai_media.render_error)
 
     async def events(
         self, call: MediaCall, request: GenerateContentRequest, *, drafts: bool = False

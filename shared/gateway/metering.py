@@ -1,7 +1,10 @@
 """From admission to exactly one row: reserve before the upstream call, settle after the last byte."""
 
 import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from shared.errors import GatewayError
 from shared.events import Usage
@@ -27,6 +30,8 @@ from shared.stores.protocols import (
 )
 
 _GRACE_S = 60
+
+RenderError = Callable[[GatewayError, str], tuple[int, Mapping[str, Any], Mapping[str, str]]]
 _NANO = 1_000_000_000
 
 
@@ -222,3 +227,17 @@ class Meter:
             except StoreUnavailable as lost:
                 # the usage line above is the last record: reconciliation books it
                 log("settle_lost", level=50, exc=lost, request_id=settlement.rid)
+
+
+@asynccontextmanager
+async def settled_on_failure(meter: Meter, render_error: RenderError) -> AsyncGenerator[None]:
+    """An admitted request that leaves this block by an error gives its reservation back and pays what it used; its row
+    has the status that `render_error`, the dialect's, makes of the error."""
+    try:
+        yield
+    except BaseException as error:
+        failure = error if isinstance(error, GatewayError) else GatewayError("internal", "Internal error.")
+        meter.outcome.fail(failure)
+        meter.outcome.status = render_error(failure, "")[0]
+        await meter.settle()
+        raise

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ from shared.gateway.budgets import Estimate
 from shared.gateway.context import Exchange
 from shared.gateway.google_principal import google_principal
 from shared.gateway.idempotency import adopt
-from shared.gateway.metering import Meter, usd
+from shared.gateway.metering import Meter, settled_on_failure, usd
 from shared.gateway.pipeline import Services
 from shared.gateway.request_body import read_body
 from shared.gateway.responses import Settle
@@ -99,17 +99,9 @@ class NativeLife:
         await meter.admit()
         return NativeAnswer(asked, meter)
 
-    @asynccontextmanager
-    async def settled(self, answer: NativeAnswer) -> AsyncGenerator[None]:
+    def settled(self, answer: NativeAnswer) -> AbstractAsyncContextManager[None]:
         """Whatever ends the block early gives the reservation back and pays what was used."""
-        try:
-            yield
-        except BaseException as error:
-            failure = error if isinstance(error, GatewayError) else GatewayError("internal", "Internal error.")
-            answer.meter.outcome.fail(failure)
-            answer.meter.outcome.status = gemini_native.render_error(failure, "")[0]
-            await answer.meter.settle()
-            raise
+        return settled_on_failure(answer.meter, gemini_native.render_error)
 
 
 def json_bytes(

@@ -27,7 +27,7 @@ from shared.gateway.context import Exchange, call_id
 from shared.gateway.fan_out import merged
 from shared.gateway.idempotency import adopt
 from shared.gateway.memory import Memory
-from shared.gateway.metering import Meter, usd
+from shared.gateway.metering import Meter, settled_on_failure, usd
 from shared.gateway.request_body import read_body
 from shared.gateway.responses import EventStream, json_response
 from shared.gateway.settings import Settings
@@ -125,11 +125,8 @@ class Pipeline:
         model = resolve(dialect.requested_model(body), exchange.today, overrides=settings.model_aliases)
         model = auth.scoped(key, model)
         call = await self._admit(body, key, model, exchange, dialect, endpoint, memory)
-        try:
+        async with settled_on_failure(call.meter, dialect.render_error):
             return await (self._stream(call) if call.translation.stream else self._buffered(call))
-        except BaseException as error:
-            await self._settle_failed(call, error)
-            raise
 
     async def context(
         self,
@@ -286,13 +283,6 @@ class Pipeline:
         )
         await stream.first(self._services.settings.commit_after_s)
         return stream
-
-    async def _settle_failed(self, call: Call, error: BaseException) -> None:
-        """An admitted request that ends without an answer gives its reservation back and pays what it used."""
-        failure = error if isinstance(error, GatewayError) else GatewayError("internal", "Internal error.")
-        call.meter.outcome.fail(failure)
-        call.meter.outcome.status = call.dialect.render_error(failure, "")[0]
-        await call.meter.settle()
 
 
 def _usage(call: Call) -> Usage:
