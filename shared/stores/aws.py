@@ -1,4 +1,4 @@
-"""The one door to AWS: a lazily imported boto3 session, its low-level clients, and one kind of failure.
+"""The one door to AWS: signed calls of our own for what every request needs, boto3 for the rest, one kind of failure.
 
 boto3 costs hundreds of milliseconds to import and blocks; it is therefore imported inside the functions that make a
 client and called on threads of our own.
@@ -13,10 +13,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from shared.http1 import HttpClient, HttpFailure, tls_context
+from shared.stores.aws_direct import DirectAws, DirectFailure
 from shared.stores.protocols import StoreUnavailable
 
 _THREADS = 32
 _BASE_DELAY_S = 0.02
+_CONNECT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +101,16 @@ class AwsFailure(Exception):
 class Aws:
     """Clients of one account and region.
 
-    `environ` None: boto3's own search (the function's role, the operator's profile). A mapping: exactly its
-    AWS_ENDPOINT_URL, AWS_REGION or AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN.
+    `environ` None: boto3's own search (the operator's profile). A mapping, a function's environment: exactly its
+    AWS_ENDPOINT_URL, AWS_REGION or AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN; and
+    boto3's own search where it holds no keys. `direct` sends what every request needs past boto3; its connections
+    belong to one event loop, so it is for a process that has one.
     """
 
-    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(self, environ: Mapping[str, str] | None = None, *, direct: bool = False) -> None:
         self._environ = environ
+        self._http = HttpClient(tls_context, connect_s=_CONNECT_S, keep=_THREADS)
+        self._direct = DirectAws.from_environ(environ, self._http) if direct and environ is not None else None
         self._lock = threading.Lock()
         self._session: Any = None
         self._clients: dict[tuple[str, bool], Any] = {}
@@ -153,15 +160,33 @@ class Aws:
         return {name: value for name, value in named.items() if value}
 
     async def warm(self, *services: str) -> None:
-        """Pay for the import and the clients now, outside the event loop's thread."""
+        """Pay for boto3's import and clients now, outside the event loop's thread, where the first calls need them."""
+        if self._direct is not None:
+            return
         loop = asyncio.get_running_loop()
         for service in services:
             await loop.run_in_executor(self._threads, self.client, service)
 
     async def call(self, service: str, operation: str, *, patient: bool = False, **request: Any) -> Mapping[str, Any]:
         """One API call, `operation` as boto3 spells it. Raises AwsFailure."""
+        if self._direct is not None and self._direct.serves(service, operation):
+            patience = _PATIENT if patient else _PATIENCE[service]
+            return await retrying(lambda: self._straight(service, operation, request, patience.read), patience.tries)
         work = partial(self._call, service, operation, patient, request)
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    async def _straight(
+        self, service: str, operation: str, request: dict[str, Any], read_s: float
+    ) -> Mapping[str, Any]:
+        assert self._direct is not None
+        call = f"{service}.{operation}"
+        try:
+            async with asyncio.timeout(_CONNECT_S + read_s):
+                return await self._direct.call(service, operation, request)
+        except DirectFailure as failure:
+            raise _refusal(call, failure.code, failure.status, failure.body) from failure
+        except (HttpFailure, TimeoutError) as failure:
+            raise AwsFailure(call, "ConnectionFailure") from failure
 
     def _call(self, service: str, operation: str, patient: bool, request: dict[str, Any]) -> Mapping[str, Any]:
         client = self.client(service, patient=patient)
@@ -172,7 +197,9 @@ class Aws:
         try:
             answer: Mapping[str, Any] = getattr(client, operation)(**request)
         except ClientError as error:
-            raise _refusal(call, error.response) from error
+            code = error.response.get("Error", {}).get("Code", "Unknown")
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            raise _refusal(call, code, status, error.response) from error
         except ParamValidationError:  # a bug of the caller's, not a failure of AWS
             raise
         except (HTTPClientError, NotConnected) as error:  # refused, timed out, closed before an answer
@@ -182,25 +209,20 @@ class Aws:
         return answer
 
     def close(self) -> None:
-        """Waits for calls under way."""
+        """Waits for boto3's calls under way."""
+        self._http.close()
         self._threads.shutdown(wait=True)
         for client in self._clients.values():
             client.close()
         self._clients.clear()
 
 
-def _refusal(call: str, response: Mapping[str, Any]) -> AwsFailure:
+def _refusal(call: str, code: str, status: int, body: Mapping[str, Any]) -> AwsFailure:
     reasons = tuple(
         CancellationReason(reason.get("Code", "None"), reason.get("Item"))
-        for reason in response.get("CancellationReasons", ())
+        for reason in body.get("CancellationReasons") or ()
     )
-    return AwsFailure(
-        call,
-        response.get("Error", {}).get("Code", "Unknown"),
-        status=response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0),
-        item=response.get("Item"),
-        reasons=reasons,
-    )
+    return AwsFailure(call, code, status=status, item=body.get("Item"), reasons=reasons)
 
 
 async def retrying[T](attempt: Callable[[], Awaitable[T]], tries: int) -> T:
