@@ -43,7 +43,7 @@ def _without_logprobs(request: GenerateContentRequest) -> GenerateContentRequest
     return _changed(request, generationConfig=_without(config, "logprobs", "responseLogprobs"))
 
 
-def _with_openapi_schemas(request: GenerateContentRequest) -> GenerateContentRequest | None:
+def with_openapi_schemas(request: GenerateContentRequest) -> GenerateContentRequest | None:
     """For models that know only the older dialect of schemas."""
     tools: list[Mapping[str, Any]] = []
     for tool in request.get("tools", []):
@@ -62,7 +62,7 @@ REPAIRS: Mapping[str, Repair] = {
     "level_and_budget": _without_budget,
     "budget_unsupported": _without_budget,
     "logprobs": _without_logprobs,
-    "json_schema": _with_openapi_schemas,
+    "json_schema": with_openapi_schemas,
 }
 
 

@@ -15,13 +15,15 @@ from typing import Any
 from shared.errors import GatewayError
 from shared.events import End, Event, LooseSignature, Start
 from shared.gateway.context import Exchange
+from shared.gateway.fallback import FALL_BACK_ON, adapted
 from shared.gateway.metering import Meter
 from shared.gateway.pool import CredentialPool
 from shared.gateway.repairs import REPAIRS, with_sentinels
 from shared.gateway.settings import Settings
 from shared.gateway.telemetry import log
-from shared.gemini.catalog import ResolvedModel, capabilities_of
-from shared.gemini.client import GeminiClient, UpstreamStream
+from shared.gemini.breaker import CIRCUIT_OPEN
+from shared.gemini.catalog import Capabilities, ResolvedModel, capabilities_of
+from shared.gemini.client import Burst, GeminiClient, UpstreamStream
 from shared.gemini.errors import is_retryable
 from shared.gemini.reader import ReplyReader
 from shared.gemini.types import GenerateContentRequest
@@ -32,7 +34,6 @@ _BACKOFF_S, _BACKOFF_CAP_S = 0.25, 4.0
 _MIN_TIME_S = 2.0
 _HOP_TIME_S = 60.0
 _COUNT_TIME_S = 20.0
-_WHOLE_TIME_S = 300.0  # for an answer that cannot be streamed: minutes of speech
 _BROKEN = frozenset({"upstream_interrupted", "upstream_truncated", "upstream_timeout"})
 _SLOT_TROUBLE = frozenset({"upstream_auth", "upstream_quota", "upstream_rate_limited"})
 
@@ -45,7 +46,9 @@ class Progress:
     request: GenerateContentRequest
     thinking: bool
     drafts: bool = False
-    attempts: int = 0
+    attempts: int = 0  # of this model
+    retries: int = 0  # of the same call, in vain so far
+    link: int = 0  # how many fallbacks were tried
     shown: bool = False
     refilled: bool = False  # an empty or faulty answer was already asked for again
     repaired: set[str] = field(default_factory=set)
@@ -98,18 +101,20 @@ class Upstream:
         meter: Meter,
         *,
         drafts: bool = False,
-    ) -> AsyncGenerator[Event]:
-        """Events of one candidate, `End` last; its usage covers discarded attempts too. `drafts` asks for the pictures
-        among the thoughts. Raises GatewayError."""
-        thinking = model.capabilities.thinking != "none"
-        progress = Progress(self.gone.get(model.id, model.id), request, thinking, drafts)
+        credential_id: str | None = None,
+    ) -> AsyncGenerator[list[Event]]:
+        """Events of one candidate, those together that came together, `End` last; its usage covers discarded attempts
+        too. `drafts` asks for the pictures among the thoughts. Raises GatewayError."""
+        progress = self.begin(request, model, exchange)
+        progress.drafts = drafts
         while True:
             progress.attempts += 1
-            slot = await self.pool.choose(progress.model_id, progress.bad_slots)
+            slot = None
             try:
-                async with aclosing(self._attempt(progress, slot, exchange, meter)) as events:
-                    async for event in events:
-                        yield event
+                slot = await self.slot(progress.model_id, progress.bad_slots, credential_id)
+                async with aclosing(self._attempt(progress, slot, exchange, meter)) as bursts:
+                    async for events in bursts:
+                        yield events
                 return
             except GatewayError as error:
                 if progress.shown or not await self.recover(error, progress, slot, model, exchange):
@@ -117,17 +122,39 @@ class Upstream:
             except _AskAgain:
                 log("empty_answer_retried", request_id=exchange.request_id, model=progress.model_id)
 
-    async def count(self, request: GenerateContentRequest, model_id: str, exchange: Exchange) -> int:
-        """Prompt tokens by the upstream's own count, system instruction and tools included."""
-        slot = await self.pool.choose(model_id)
+    def begin(self, request: GenerateContentRequest, model: ResolvedModel, exchange: Exchange) -> Progress:
+        exchange.served = self.gone.get(model.id, model.id)
+        return Progress(exchange.served, request, model.capabilities.thinking != "none")
+
+    async def slot(self, model_id: str, bad: set[str], wanted: str | None) -> Credential:
+        """A healthy credential, or the one that owns what the request refers to."""
+        passed = set(bad)
+        while True:
+            slot = await self.pool.choose(model_id, passed)
+            if wanted is None or slot.id == wanted:
+                return slot
+            passed.add(slot.id)
+
+    async def count(
+        self, request: GenerateContentRequest, model_id: str, exchange: Exchange, credential_id: str | None = None
+    ) -> int:
+        """Prompt tokens by the upstream's own count, system instruction and tools included; retried like an answer."""
+        progress = Progress(model_id, {}, thinking=False)
         # the plain form without `generateContentRequest` leaves system and tools out
         body = {"generateContentRequest": {"model": f"models/{model_id}", **request}}
-        deadline = min(exchange.remaining_s, _COUNT_TIME_S)
-        try:
-            answer = await self.client.call("countTokens", model_id, body, slot.key, deadline_s=deadline)
-        except GatewayError as error:
-            self.pool.rest(slot, model_id, error)
-            raise
+        while True:
+            progress.attempts += 1
+            slot = await self.slot(model_id, progress.bad_slots, credential_id)
+            deadline = min(exchange.remaining_s, _COUNT_TIME_S)
+            try:
+                answer = await self.client.call("countTokens", model_id, body, slot.key, deadline_s=deadline)
+                break
+            except GatewayError as error:
+                await self._rest(error, progress, slot)
+                if not await self._again(error, progress, exchange):
+                    error.retried = progress.retries > 0
+                    raise
+                progress.retries += 1
         total = answer.get("totalTokens")
         if not isinstance(total, int) or total < 0:
             raise GatewayError("upstream_invalid_response", "The upstream's count is unusable.")
@@ -137,12 +164,12 @@ class Upstream:
         self, requests: Sequence[Mapping[str, Any]], model: ResolvedModel, exchange: Exchange, meter: Meter
     ) -> Mapping[str, Any]:
         """One `batchEmbedContents`, retried like an answer; `requests` are EmbedContentRequests without a model."""
-        progress = Progress(self.gone.get(model.id, model.id), {}, thinking=False)
+        progress = self.begin({}, model, exchange)
         while True:
             progress.attempts += 1
             slot = await self.pool.choose(progress.model_id, progress.bad_slots)
             meter.outcome.attempts += 1
-            meter.outcome.credential_id = slot.id
+            meter.outcome.use(slot)
             name = f"models/{progress.model_id}"
             body = {"requests": [{"model": name, **item} for item in requests]}
             try:
@@ -169,44 +196,47 @@ class Upstream:
                 yield chunks
         else:
             whole = await self.client.call(
-                "generateContent", model_id, request, slot.key, deadline_s=remaining_s, wait_s=_WHOLE_TIME_S
+                "generateContent", model_id, request, slot.key, deadline_s=remaining_s, patient=True
             )
-            yield UpstreamStream(whole, _nothing(), "")
+            yield UpstreamStream([whole], _nothing(), "")
 
     async def _attempt(
         self, progress: Progress, slot: Credential, exchange: Exchange, meter: Meter
-    ) -> AsyncGenerator[Event]:
+    ) -> AsyncGenerator[list[Event]]:
         outcome = meter.outcome
         outcome.attempts += 1
-        outcome.credential_id = slot.id
+        outcome.use(slot)
         call = outcome.attempts  # its usage stands beside those of other candidates and of discarded attempts
         reader = ReplyReader(drafts=progress.drafts)
         held: list[Event] = []
         hop = Hop()
-        while hop.wanted:
-            request = hop.request(progress.request)
-            fresh = hop.number > 0  # the reader stays in the finished hop until the next one speaks
-            try:
-                async with self._open(progress, request, slot, exchange) as chunks:
-                    outcome.service_tier = chunks.service_tier or outcome.service_tier
-                    async for chunk in chunks:
-                        exchange.mark_first_byte()
-                        if fresh:
-                            reader.next_hop()
-                            fresh = False
-                        events = reader.feed(chunk)
-                        note(meter, reader, call)
-                        for event in self._release(events, held, progress):
-                            yield event
-                hop.follow(reader, may_go_on=self.may_hop(hop, exchange))
-            except GatewayError as error:
-                if not await self.resume(hop, reader, error, fresh=fresh, exchange=exchange):
-                    raise
-        events = self._release(reader.close(), held, progress)
-        note(meter, reader, call)
+        try:
+            while hop.wanted:
+                request = hop.request(progress.request)
+                fresh = hop.number > 0  # the reader stays in the finished hop until the next one speaks
+                try:
+                    async with self._open(progress, request, slot, exchange) as bursts:
+                        outcome.service_tier = bursts.service_tier or outcome.service_tier
+                        async for chunks in bursts:
+                            exchange.mark_first_byte()
+                            if fresh:
+                                reader.next_hop()
+                                fresh = False
+                            events, failure = _fed(reader, chunks)
+                            if events := self._release(events, held, progress):
+                                yield events
+                            if failure is not None:
+                                raise failure
+                    hop.follow(reader, may_go_on=self.may_hop(hop, exchange))
+                except GatewayError as error:
+                    if not await self.resume(hop, reader, error, fresh=fresh, exchange=exchange):
+                        raise
+            events = self._release(reader.close(), held, progress)
+        finally:  # also where the client has left, or a stop sequence was found
+            if reader.started:
+                note(meter, reader, call)
         self._judge(events[-1], progress, meter)
-        for event in events:
-            yield event
+        yield events
 
     def may_hop(self, hop: Hop, exchange: Exchange) -> bool:
         return hop.number < self.settings.max_hops and exchange.remaining_s >= _HOP_TIME_S
@@ -257,26 +287,85 @@ class Upstream:
             )
 
     async def recover(
-        self, error: GatewayError, progress: Progress, slot: Credential, model: ResolvedModel, exchange: Exchange
+        self,
+        error: GatewayError,
+        progress: Progress,
+        slot: Credential | None,
+        model: ResolvedModel,
+        exchange: Exchange,
     ) -> bool:
-        """Prepare the next attempt; False where the error is final."""
-        if error.kind in _SLOT_TROUBLE:
-            self.pool.rest(slot, progress.model_id, error)
-            progress.bad_slots.add(slot.id)
-            if error.kind == "upstream_auth":
-                await self.pool.refresh()
-            return progress.attempts < MAX_ATTEMPTS and await self._wait_for_slot(error, progress, exchange)
-        if error.kind == "model_not_found":
-            target = model.fallback_on_404
-            if target is None or progress.model_id == target:
-                return False
-            self.gone[model.id] = progress.model_id = target
+        """Prepare the next attempt; False where the error is final. `slot` is None where none could be chosen."""
+        if slot is not None:
+            await self._rest(error, progress, slot)
+            if self._moved(error, progress, model, exchange) or self._repair(error, progress):
+                return True
+            if await self._again(error, progress, exchange):
+                progress.retries += 1
+                return True
+        error.retried = progress.retries > 0
+        return self._fall_back(error, progress, model, exchange)
+
+    async def _rest(self, error: GatewayError, progress: Progress, slot: Credential) -> None:
+        if error.kind not in _SLOT_TROUBLE:
+            return
+        progress.bad_slots.add(slot.id)
+        vague = error.kind == "upstream_rate_limited" and error.retry_after is None
+        again = vague and progress.attempts < MAX_ATTEMPTS
+        if again and not await self.pool.has_another(progress.model_id, progress.bad_slots):
+            return  # this very call tries it again, after a moment
+        self.pool.rest(slot, progress.model_id, error)
+        if error.kind == "upstream_auth":
+            await self.pool.refresh()
+
+    def _moved(self, error: GatewayError, progress: Progress, model: ResolvedModel, exchange: Exchange) -> bool:
+        """Google has withdrawn the model and names another; the process remembers it."""
+        target = model.fallback_on_404
+        if error.kind != "model_not_found" or target is None or progress.model_id != model.id:
+            return False
+        self.gone[model.id] = progress.model_id = exchange.served = target
+        return True
+
+    async def _again(self, error: GatewayError, progress: Progress, exchange: Exchange) -> bool:
+        """The same call once more: with another credential at once where this one is the trouble, else after a wait."""
+        slot_trouble = error.kind in _SLOT_TROUBLE
+        if progress.attempts >= MAX_ATTEMPTS or error.reason == CIRCUIT_OPEN:
+            return False
+        if not (slot_trouble or is_retryable(error)) or not self._time_for(0, exchange):
+            return False
+        if slot_trouble and await self.pool.has_another(progress.model_id, progress.bad_slots):
+            return self.pool.retries.take()
+        if not is_retryable(error):
+            return False
+        wait = error.retry_after or self._backoff(progress.attempts)
+        if not self._time_for(wait, exchange) or not self.pool.retries.take():
+            return False
+        progress.bad_slots.clear()
+        await asyncio.sleep(wait)
+        return True
+
+    def _fall_back(self, error: GatewayError, progress: Progress, model: ResolvedModel, exchange: Exchange) -> bool:
+        """The next model of the alias, as long as no header has named this one; never for vectors and counts, which
+        mean something with one model only."""
+        if error.kind not in FALL_BACK_ON or not model.fallbacks or not progress.request:
+            return False
+        if exchange.streamed and exchange.elapsed_ms >= self.settings.commit_after_s * 1000:
+            return False
+        for link in model.fallbacks[progress.link :]:
+            progress.link += 1
+            request = adapted(progress.request, self._running(model, progress), link.capabilities)
+            if request is None or link.id in (progress.model_id, model.id) or not self._time_for(0, exchange):
+                continue
+            log("fell_back", request_id=exchange.request_id, model=progress.model_id, to=link.id, kind=error.kind)
+            progress.model_id = exchange.served = link.id
+            progress.request, progress.thinking = request, link.capabilities.thinking != "none"
+            progress.attempts = progress.retries = 0
+            progress.repaired.clear()
+            progress.bad_slots.clear()
             return True
-        if self._repair(error, progress):
-            return True
-        if is_retryable(error) and progress.attempts < MAX_ATTEMPTS:
-            return await self._sleep(self._backoff(progress.attempts), exchange)
         return False
+
+    def _running(self, model: ResolvedModel, progress: Progress) -> Capabilities:
+        return next((link.capabilities for link in model.fallbacks if link.id == progress.model_id), model.capabilities)
 
     def _repair(self, error: GatewayError, progress: Progress) -> bool:
         """Each repair at most once."""
@@ -288,32 +377,35 @@ class Upstream:
         progress.request = changed or progress.request
         return changed is not None
 
-    async def _wait_for_slot(self, error: GatewayError, progress: Progress, exchange: Exchange) -> bool:
-        """Another credential at once; else the same again after the wait that the upstream named, if there is time."""
-        try:
-            await self.pool.choose(progress.model_id, progress.bad_slots)
-        except GatewayError:
-            if error.kind != "upstream_rate_limited" or progress.attempts >= MAX_ATTEMPTS:
-                return False
-            progress.bad_slots.clear()
-            return await self._sleep(error.retry_after or self._backoff(progress.attempts), exchange)
-        return True
-
     def _backoff(self, attempt: int) -> float:
         return self._chance.uniform(0, min(_BACKOFF_CAP_S, _BACKOFF_S * 2**attempt))
 
-    async def _sleep(self, seconds: float, exchange: Exchange) -> bool:
+    def _time_for(self, wait: float, exchange: Exchange) -> bool:
         # longer than the status line can be held: the client gets the wait instead, as `retry-after`
-        if seconds > self.settings.commit_after_s or exchange.remaining_s < _MIN_TIME_S + seconds:
+        return wait <= self.settings.commit_after_s and exchange.remaining_s >= _MIN_TIME_S + wait
+
+    async def _sleep(self, seconds: float, exchange: Exchange) -> bool:
+        if not self._time_for(seconds, exchange) or not self.pool.retries.take():
             return False
         await asyncio.sleep(seconds)
         return True
 
 
-async def _nothing() -> AsyncIterator[Mapping[str, Any]]:
-    nothing: tuple[Mapping[str, Any], ...] = ()
-    for chunk in nothing:
-        yield chunk
+async def _nothing() -> AsyncIterator[Burst]:
+    nothing: tuple[Burst, ...] = ()
+    for burst in nothing:
+        yield burst
+
+
+def _fed(reader: ReplyReader, chunks: Burst) -> tuple[list[Event], GatewayError | None]:
+    """The events of a burst, and the failure that cut it short: what was said before it counts."""
+    events: list[Event] = []
+    try:
+        for chunk in chunks:
+            events += reader.feed(chunk)
+    except GatewayError as failure:
+        return events, failure
+    return events, None
 
 
 class _AskAgain(Exception):
@@ -322,7 +414,8 @@ class _AskAgain(Exception):
 
 def note(meter: Meter, reader: ReplyReader, call: int) -> None:
     outcome = meter.outcome
-    outcome.model_version = reader.model_version or outcome.model_version
+    if reader.model_version:
+        outcome.model_version = outcome.versions[call] = reader.model_version
     outcome.upstream_response_id = reader.response_id or outcome.upstream_response_id
     usage = reader.usage
     if usage.estimated and not usage.prompt_tokens:

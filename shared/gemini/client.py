@@ -1,63 +1,60 @@
-"""The way to the upstream: the one module that imports httpx.
+"""The way to the upstream.
 
 A call sends exactly one credential, follows no redirect, asks for no compression and never logs a URL. Failures are
-`GatewayError`s; no httpx type leaves this module.
+`GatewayError`s; no type of the HTTP client leaves this module.
 """
 
 import asyncio
 import json
-import logging
+import random
 import re
-import ssl
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-import httpx
+import orjson
 
 from shared.errors import GatewayError
+from shared.gemini.breaker import CircuitBreaker
 from shared.gemini.errors import from_chunk, from_response
+from shared.gemini.grounding import REDIRECT_HOST, redirect_path
+from shared.gemini.timeouts import Timeouts
+from shared.http1 import HttpClient, HttpFailure, Reply, Request, tls_context
+from shared.json_codec import decode_reply
 from shared.sse import MAX_EVENT_BYTES, SseEvent, SseSplitter
 
 _MODEL = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _RELAY_PATH = re.compile(r"[A-Za-z]{1,40}(?:/[A-Za-z0-9._-]{1,128})?(?::[A-Za-z]{1,64})?")
-_PATIENCE_S = 900.0
 _METHOD = re.compile(r"[A-Za-z]{1,64}")
 _CREDENTIAL = re.compile(r"[\x21-\x7e]{1,4096}")
 _ERROR_BYTES = 1024 * 1024
+_PLAIN_HEADERS = (("accept-encoding", "identity"), ("user-agent", "serverless-gemini-gateway"))
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _VERSION_PATH = re.compile(r"/v\d\w*$")
 
 Body = Mapping[str, Any] | bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Seconds. A thinking model may be silent for long, before its first event and between two."""
-
-    connect: float = 3
-    write: float = 10
-    first_byte: float = 60
-    first_byte_thinking: float = 240
-    idle: float = 60
-    idle_thinking: float = 180
+Burst = list[Mapping[str, Any]]  # chunks that arrived together: what one wake-up brings is carried on as one
 
 
 class UpstreamStream:
-    """The chunks of one reply, in order, the first already received. `service_tier` is the tier that served it, in
-    lower case, "" where the upstream did not say. Leaving the iteration early is fine: the call's context frees the
-    connection."""
+    """The chunks of one reply, in order and as they arrived, the first burst already received. `service_tier` is the
+    tier that served it, in lower case, "" where the upstream did not say. Leaving the iteration early is fine: the
+    call's context frees the connection."""
 
-    def __init__(self, first: Mapping[str, Any], rest: AsyncIterator[Mapping[str, Any]], service_tier: str) -> None:
+    def __init__(self, first: Burst, rest: AsyncIterator[Burst], service_tier: str) -> None:
         self.service_tier = service_tier
-        self._first: Mapping[str, Any] | None = first
+        self._first: Burst | None = first
         self._rest = rest
 
-    def __aiter__(self) -> AsyncIterator[Mapping[str, Any]]:
+    def __aiter__(self) -> AsyncIterator[Burst]:
         return self
 
-    async def __anext__(self) -> Mapping[str, Any]:
+    async def __anext__(self) -> Burst:
         if self._first is not None:
             first, self._first = self._first, None
             return first
@@ -92,26 +89,46 @@ class RelayReply:
 class GeminiClient:
     """One connection pool and one TLS context for the life of the process: make it at start-up, `aclose()` it last.
 
-    `base_url` is the upstream's root; `version` goes before the path unless the root already ends with one.
+    `base_url` is the upstream's root; `version` goes before the path unless the root already ends with one. After
+    `breaker_failures` failed calls of a model in a row (0: never) its calls are refused for a while. Google's
+    redirects are asked for at `redirect_root`.
     """
 
-    def __init__(self, base_url: str, *, timeouts: Timeouts | None = None, version: str = "v1beta") -> None:
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        timeouts: Timeouts | None = None,
+        version: str = "v1beta",
+        breaker_failures: int = 0,
+        redirect_root: str = f"https://{REDIRECT_HOST}",
+    ) -> None:
         self._timeouts = timeouts or Timeouts()
+        chance = random.SystemRandom()
+        self._breaker = CircuitBreaker(breaker_failures, time.monotonic, chance.uniform)
         root = base_url.rstrip("/")
         self._root = root if _VERSION_PATH.search(root) else f"{root}/{version}"
-        for name in ("httpx", "httpcore"):  # their lines print whole URLs and headers
-            logging.getLogger(name).setLevel(logging.WARNING)
-        self._http = httpx.AsyncClient(
-            verify=_tls_context(root),
-            trust_env=False,
-            follow_redirects=False,
-            timeout=httpx.Timeout(None, connect=self._timeouts.connect, write=self._timeouts.write, pool=5),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=60),
-            headers={"accept-encoding": "identity", "user-agent": "serverless-gemini-gateway"},
-        )
+        self._http = HttpClient(tls_context, connect_s=self._timeouts.connect, write_s=self._timeouts.write)
+        if urlsplit(root).scheme == "https":
+            tls_context()  # loaded now, not in the first request
+        self._redirect_root = redirect_root
 
     async def aclose(self) -> None:
-        await self._http.aclose()
+        self._http.close()
+
+    async def location(self, link: str) -> str | None:
+        """Where one of Google's redirects leads, by the head of its answer; None for other links and other answers.
+        Nothing is followed. Cancelling it is fine."""
+        path = redirect_path(link)
+        if path is None:
+            return None
+        try:
+            async with asyncio.timeout(self._timeouts.connect):
+                reply = await self._http.send(Request("HEAD", self._redirect_root + path, _PLAIN_HEADERS))
+                reply.close()
+        except (HttpFailure, TimeoutError):
+            return None
+        return reply.headers.get("location") if reply.status in _REDIRECTS else None
 
     @asynccontextmanager
     async def stream(
@@ -128,15 +145,24 @@ class GeminiClient:
         idle = self._timeouts.idle_thinking if thinking else self._timeouts.idle
         clock = _Deadline(deadline_s)
         request = self._request(model, "streamGenerateContent", body, credential, deadline_s, stream=True)
-        async with _limit(clock.within(wait)):
-            response = await self._send(request)
+        patience = _Deadline(clock.within(wait))  # one wait for the head and the first event together
+        response: Reply | None = None
         try:
-            async with aclosing(_chunks(response, clock, wait, idle)) as chunks:
-                async with _limit(clock.within(wait)):
-                    first = await _first_chunk(response, chunks)
+            with self._breaker.watch(model):
+                async with _limit(patience.within(wait)):
+                    response = await self._send(request)
+                chunks = _chunks(response, clock, wait, idle)
+                try:
+                    async with _limit(patience.within(wait)):
+                        first = await _first_burst(response, chunks)
+                except BaseException:
+                    await chunks.aclose()
+                    raise
+            async with aclosing(chunks):
                 yield UpstreamStream(first, chunks, response.headers.get("x-gemini-service-tier", "").lower())
         finally:
-            await response.aclose()
+            if response is not None:
+                response.close()
 
     async def call(
         self,
@@ -146,23 +172,25 @@ class GeminiClient:
         credential: str,
         *,
         deadline_s: float | None = None,
-        wait_s: float | None = None,
+        patient: bool = False,
     ) -> dict[str, Any]:
-        """A plain call, `countTokens` or `batchEmbedContents` for example, and its JSON object. `wait_s` replaces the
-        usual patience where the answer takes long to make. Same errors as `stream` before its first event."""
+        """A plain call, `countTokens` or `batchEmbedContents` for example, and its JSON object. `patient` where
+        the answer takes long to make. Same errors as `stream` before its first event."""
         clock = _Deadline(deadline_s)
         request = self._request(model, method, body, credential, deadline_s, stream=False)
-        async with _limit(clock.within(wait_s or self._timeouts.first_byte)):
-            response = await self._send(request)
-            try:
-                data = await _read(response, MAX_EVENT_BYTES if response.status_code == 200 else _ERROR_BYTES)
-            finally:
-                await response.aclose()
-        if response.status_code != 200:
-            raise from_response(response.status_code, data)
-        parsed = _parse(data)
-        if "error" in parsed:
-            raise from_chunk(parsed["error"])
+        wait = self._timeouts.whole if patient else self._timeouts.first_byte
+        with self._breaker.watch(model):
+            async with _limit(clock.within(wait)):
+                response = await self._send(request)
+                try:
+                    data = await _read(response, MAX_EVENT_BYTES if response.status == 200 else _ERROR_BYTES)
+                finally:
+                    response.close()
+            if response.status != 200:
+                raise from_response(response.status, data)
+            parsed = _parse(data)
+            if "error" in parsed:
+                raise from_chunk(parsed["error"])
         return dict(parsed)
 
     @asynccontextmanager
@@ -175,23 +203,25 @@ class GeminiClient:
         idle = self._timeouts.idle_thinking if thinking else self._timeouts.idle
         clock = _Deadline(deadline_s)
         if call.patient:
-            wait = clock.within(_PATIENCE_S)
+            wait = clock.within(self._timeouts.whole)
         request = self._relay_request(call, credential, deadline_s)
-        async with _limit(clock.within(wait)):
-            response = await self._send(request)
-            try:
-                if not 200 <= response.status_code < 300:
-                    raise from_response(response.status_code, await _read(response, _ERROR_BYTES))
-            except BaseException:
-                await response.aclose()
-                raise
+        patience = _Deadline(clock.within(wait))  # one wait for the head and the first bytes together
+        with self._breaker.watch(_model_of(call.path)):
+            async with _limit(patience.within(wait)):
+                response = await self._send(request)
+                try:
+                    if not 200 <= response.status < 300:
+                        raise from_response(response.status, await _read(response, _ERROR_BYTES))
+                except BaseException:
+                    response.close()
+                    raise
         try:
-            async with aclosing(_timed_pieces(response, clock, wait, idle)) as pieces:
-                yield RelayReply(response.status_code, response.headers, pieces)
+            async with aclosing(_timed_pieces(response, clock, patience.within(wait), idle)) as pieces:
+                yield RelayReply(response.status, response.headers, pieces)
         finally:
-            await response.aclose()
+            response.close()
 
-    def _relay_request(self, call: RelayCall, credential: str, deadline_s: float | None) -> httpx.Request:
+    def _relay_request(self, call: RelayCall, credential: str, deadline_s: float | None) -> Request:
         if call.url:
             # the credential follows only to where it came from
             if urlsplit(call.url).netloc != urlsplit(self._root).netloc:
@@ -209,13 +239,13 @@ class GeminiClient:
             headers["x-server-timeout"] = str(max(1, int(deadline_s)))
         query = urlencode(call.query, safe="$;=")
         url += ("&" if "?" in url else "?") + query if query else ""
-        return self._http.build_request(call.method, url, content=call.body, headers=headers)
+        return Request(call.method, url, (*_PLAIN_HEADERS, *headers.items()), call.body or b"")
 
     def _request(
         self, model: str, method: str, body: Body, credential: str, deadline_s: float | None, *, stream: bool
-    ) -> httpx.Request:
+    ) -> Request:
         if not _MODEL.fullmatch(model) or model.strip(".") == "" or not _METHOD.fullmatch(method):
-            # httpx would resolve dot segments and let other marks of a URL through.
+            # neither dot segments nor other marks of a URL may get through
             raise GatewayError("model_not_found", "The model name is not valid.", param="model")
         if not _CREDENTIAL.fullmatch(credential):
             raise GatewayError("upstream_auth", "The gateway's upstream credential is malformed.", reason="credentials")
@@ -224,13 +254,19 @@ class GeminiClient:
             headers["x-server-timeout"] = str(max(1, int(deadline_s)))
         content = body if isinstance(body, bytes) else _encode(body)
         url = f"{self._root}/models/{quote(model, safe='')}:{method}" + ("?alt=sse" if stream else "")
-        return self._http.build_request("POST", url, content=content, headers=headers)
+        return Request("POST", url, (*_PLAIN_HEADERS, *headers.items()), content)
 
-    async def _send(self, request: httpx.Request) -> httpx.Response:
+    async def _send(self, request: Request) -> Reply:
         try:
-            return await self._http.send(request, stream=True)
-        except httpx.TransportError as error:
+            return await self._http.send(request)
+        except HttpFailure as error:
             raise GatewayError("upstream_unreachable", "The upstream could not be reached.") from error
+
+
+def _model_of(path: str) -> str:
+    """The model that a relayed call is about; everything that is about none counts as one."""
+    kind, _, rest = path.partition("/")
+    return rest.partition(":")[0] if kind == "models" else ""
 
 
 class _Deadline:
@@ -255,9 +291,9 @@ async def _limit(seconds: float) -> AsyncGenerator[None]:
         raise GatewayError("upstream_timeout", "The upstream did not answer in time.") from error
 
 
-async def _first_chunk(response: httpx.Response, chunks: AsyncGenerator[Mapping[str, Any]]) -> Mapping[str, Any]:
-    if response.status_code != 200:
-        raise from_response(response.status_code, await _read(response, _ERROR_BYTES))
+async def _first_burst(response: Reply, chunks: AsyncGenerator[Burst]) -> Burst:
+    if response.status != 200:
+        raise from_response(response.status, await _read(response, _ERROR_BYTES))
     if not response.headers.get("content-type", "").lower().startswith("text/event-stream"):
         raise GatewayError("upstream_invalid_response", "The upstream answered a stream in another form.")
     try:
@@ -268,14 +304,12 @@ async def _first_chunk(response: httpx.Response, chunks: AsyncGenerator[Mapping[
         if error.kind == "upstream_interrupted":  # nothing was begun yet: as good as never connected
             raise GatewayError("upstream_unreachable", "The upstream could not be reached.") from error
         raise
-    if "error" in first:
-        raise from_chunk(first["error"])
+    if "error" in first[0]:
+        raise from_chunk(first[0]["error"])
     return first
 
 
-async def _chunks(
-    response: httpx.Response, clock: _Deadline, patience: float, idle: float
-) -> AsyncGenerator[Mapping[str, Any]]:
+async def _chunks(response: Reply, clock: _Deadline, patience: float, idle: float) -> AsyncGenerator[Burst]:
     """Every event's object; `patience` is the seconds until the first bytes, `idle` those between two pieces."""
     splitter = SseSplitter()
     async with aclosing(_pieces(response)) as pieces:
@@ -283,25 +317,30 @@ async def _chunks(
             async with _limit(clock.within(patience)):
                 piece = await anext(pieces, None)
             patience = idle
-            for event in splitter.close() if piece is None else splitter.feed(piece):
-                yield _parse_event(event)
+            burst: Burst = []
+            try:
+                for event in splitter.close() if piece is None else splitter.feed(piece):
+                    burst.append(_parse_event(event))
+            except GatewayError:
+                if burst:  # what came whole before the fault is the client's
+                    yield burst
+                raise
+            if burst:
+                yield burst
             if piece is None:
                 return
 
 
-async def _pieces(response: httpx.Response) -> AsyncGenerator[bytes]:
+async def _pieces(response: Reply) -> AsyncGenerator[bytes]:
     """The body's bytes; decompressed, should the upstream compress although nobody asked for it."""
     try:
-        async with aclosing(cast(AsyncGenerator[bytes], response.aiter_bytes())) as pieces:
-            async for piece in pieces:
-                yield piece
-    except (httpx.TransportError, httpx.StreamError, httpx.DecodingError) as error:
+        while piece := await response.read():
+            yield piece
+    except HttpFailure as error:
         raise GatewayError("upstream_interrupted", "The upstream's reply broke off.") from error
 
 
-async def _timed_pieces(
-    response: httpx.Response, clock: _Deadline, patience: float, idle: float
-) -> AsyncGenerator[bytes]:
+async def _timed_pieces(response: Reply, clock: _Deadline, patience: float, idle: float) -> AsyncGenerator[bytes]:
     """The body's bytes; a connection that breaks before the first of them was as good as never made."""
     begun = False
     async with aclosing(_pieces(response)) as pieces:
@@ -319,14 +358,14 @@ async def _timed_pieces(
             yield piece
 
 
-async def _read(response: httpx.Response, limit: int) -> bytes:
+async def _read(response: Reply, limit: int) -> bytes:
     """The whole body of an answer, or its first `limit` bytes where that is an error's."""
     gathered = bytearray()
     async with aclosing(_pieces(response)) as pieces:
         async for piece in pieces:
             gathered += piece
             if len(gathered) > limit:
-                if response.status_code == 200:
+                if response.status == 200:
                     raise GatewayError("upstream_invalid_response", "The upstream's reply is too large.")
                 break
     return bytes(gathered[:limit])
@@ -339,7 +378,7 @@ def _parse_event(event: SseEvent) -> Mapping[str, Any]:
 def _parse(data: bytes, *, unwrap: bool = False) -> Mapping[str, Any]:
     """One JSON object; an error outside of any event may come wrapped in an array."""
     try:
-        parsed = json.loads(data.decode("utf-8"))
+        parsed = decode_reply(data)
     except (ValueError, RecursionError) as error:
         raise GatewayError("upstream_invalid_response", "The upstream's reply is not valid JSON.") from error
     if unwrap and isinstance(parsed, list) and parsed:
@@ -350,11 +389,7 @@ def _parse(data: bytes, *, unwrap: bool = False) -> Mapping[str, Any]:
 
 
 def _encode(body: Mapping[str, Any]) -> bytes:
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-
-
-def _tls_context(root: str) -> ssl.SSLContext:
-    """The roots are loaded only for a host that needs them: 15-30 ms of a cold start."""
-    if urlsplit(root).scheme == "https":
-        return httpx.create_ssl_context(trust_env=False)
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        return orjson.dumps(body)
+    except orjson.JSONEncodeError:  # an integer beyond 64 bits, or half a surrogate pair
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")

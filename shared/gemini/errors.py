@@ -3,7 +3,7 @@
 Google's error bodies can carry keys, project numbers and pieces of the prompt. Nothing of them is passed on but what is
 rebuilt here: a kind, the message where it concerns the client's request, redacted, and the time to wait.
 
-`reason` names what a caller can repair and retry once (`REPAIRS`), or tells apart what shares a kind.
+`reason` names what a changed request can cure, or tells apart what shares a kind.
 """
 
 import json
@@ -13,18 +13,6 @@ from typing import Any
 
 from shared.errors import ErrorKind, GatewayError
 
-# Reasons of an `invalid_request` that a changed request can cure.
-REPAIRS = frozenset(
-    {
-        "missing_signature",  # put the dummy on the unsigned calls
-        "level_unsupported",  # take the next thinking level
-        "level_and_budget",  # drop the thinking budget
-        "budget_unsupported",  # a budget that the model does not take
-        "logprobs",  # the model has none
-        "json_schema",  # an old model that reads the OpenAPI form only
-        "url_fetch",  # Google could not fetch a link that we may be able to
-    }
-)
 _RETRYABLE: frozenset[ErrorKind] = frozenset(
     {
         "upstream_rate_limited",
@@ -116,6 +104,12 @@ def is_retryable(error: GatewayError) -> bool:
     return error.kind in _RETRYABLE
 
 
+class QuotaError(GatewayError):
+    """A 429 of the upstream. `quota_id` is the quota that Google names, the day's first; "" where it names none."""
+
+    quota_id: str = ""
+
+
 _STATUS_CODES = {
     "INVALID_ARGUMENT": 400,
     "FAILED_PRECONDITION": 400,
@@ -195,12 +189,15 @@ def _exhausted(error: Mapping[str, Any], message: str) -> GatewayError:
         for detail in _details(error)
         for violation in _objects(detail.get("violations"))
     ]
-    if any("PerDay" in quota for quota in quotas) or _SPENT.search(message):
-        return GatewayError(
-            "upstream_quota", "The upstream's quota is used up.", reason="per_day" if quotas else "spent"
-        )
     wait = _retry_delay(error, message)
-    return GatewayError("upstream_rate_limited", _waiting(wait), retry_after=wait)
+    daily = [quota for quota in quotas if "PerDay" in quota]
+    if daily or _SPENT.search(message):
+        reason = "per_day" if daily else "spent"
+        refusal = QuotaError("upstream_quota", "The upstream's quota is used up.", reason=reason)
+    else:
+        refusal = QuotaError("upstream_rate_limited", _waiting(wait), retry_after=wait)
+    refusal.quota_id = next(filter(None, [*daily, *quotas]), "")
+    return refusal
 
 
 def _broken(status: int, message: str) -> GatewayError:

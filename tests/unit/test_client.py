@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from shared.errors import GatewayError
-from shared.gemini.client import GeminiClient, Timeouts
+from shared.gemini.client import GeminiClient, RelayCall
+from shared.gemini.timeouts import Timeouts
 
 KEY = "AIzaSyTest-0123456789"
 CHUNK = {"candidates": [{"content": {"parts": [{"text": "a\u2028b\u0085"}]}}], "modelVersion": "m"}
@@ -96,7 +97,7 @@ async def client(upstream: Upstream) -> AsyncIterator[GeminiClient]:
 
 async def collect(client: GeminiClient, model: str = "gemini-x", **options: Any) -> list[Any]:
     async with client.stream(model, {"contents": []}, KEY, **options) as stream:
-        return [chunk async for chunk in stream]
+        return [chunk async for burst in stream for chunk in burst]
 
 
 async def failure(client: GeminiClient, **options: Any) -> GatewayError:
@@ -153,8 +154,8 @@ async def test_leaving_early_frees_the_connection(upstream: Upstream, client: Ge
 
     upstream.reply = endless
     async with client.stream("m", {}, KEY) as stream:
-        async for chunk in stream:
-            assert chunk == CHUNK
+        async for burst in stream:
+            assert burst[0] == CHUNK
             break
     async with asyncio.timeout(2):
         await upstream.closed.wait()
@@ -170,9 +171,9 @@ async def test_the_first_chunk_is_there_before_the_second_is_sent(upstream: Upst
 
     upstream.reply = paced
     async with client.stream("m", {}, KEY) as stream:
-        assert await anext(stream) == CHUNK
+        assert await anext(stream) == [CHUNK]
         gate.set()
-        assert [chunk async for chunk in stream] == [LAST]
+        assert [burst async for burst in stream] == [[LAST]]
 
 
 async def test_the_served_tier_is_told(upstream: Upstream, client: GeminiClient) -> None:
@@ -279,8 +280,8 @@ async def test_a_stream_that_breaks_is_an_interruption(upstream: Upstream, clien
     seen: list[Any] = []
     with pytest.raises(GatewayError) as caught:
         async with client.stream("m", {}, KEY) as stream:
-            async for chunk in stream:
-                seen.append(chunk)
+            async for burst in stream:
+                seen += burst
     assert caught.value.kind == "upstream_interrupted"
     assert seen == [CHUNK]
 
@@ -324,7 +325,7 @@ async def test_silence_ends_in_time(
 async def test_the_callers_own_time_is_not_the_upstreams(upstream: Upstream, client: GeminiClient) -> None:
     async with client.stream("m", {}, KEY) as stream:
         await asyncio.sleep(0.5)
-        assert [chunk async for chunk in stream] == [CHUNK, LAST]
+        assert [chunk async for burst in stream for chunk in burst] == [CHUNK, LAST]
 
 
 async def test_compression_that_nobody_asked_for_is_undone(upstream: Upstream, client: GeminiClient) -> None:
@@ -374,3 +375,66 @@ async def test_nothing_secret_is_logged(
     assert KEY not in caplog.text
     assert KEY not in repr(error)
     assert not re.search(r"https?://", caplog.text)
+
+
+async def headed(writer: asyncio.StreamWriter) -> None:
+    await asyncio.sleep(0.2)
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
+    await writer.drain()
+    await asyncio.sleep(5)
+
+
+async def test_the_head_and_the_first_event_share_one_wait(upstream: Upstream, client: GeminiClient) -> None:
+    upstream.reply = headed
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    assert (await failure(client)).kind == "upstream_timeout"
+    assert loop.time() - began < 0.2 + 0.3
+    began = loop.time()
+    with pytest.raises(GatewayError) as caught:
+        async with client.relay(RelayCall("models/m:streamGenerateContent", b"{}"), KEY) as reply:
+            async for _ in reply.pieces:
+                pass
+    assert caught.value.kind == "upstream_timeout"
+    assert loop.time() - began < 0.2 + 0.3
+
+
+async def late(writer: asyncio.StreamWriter) -> None:
+    await asyncio.sleep(0.5)
+    writer.write(answer(b'{"late": 1}', kind="application/json"))
+    await writer.drain()
+
+
+async def test_a_long_answer_in_one_piece_has_a_patience_of_its_own(upstream: Upstream, client: GeminiClient) -> None:
+    upstream.reply = late
+    assert await client.call("generateContent", "m", {}, KEY, patient=True) == {"late": 1}
+    with pytest.raises(GatewayError) as caught:
+        await client.call("generateContent", "m", {}, KEY)
+    assert caught.value.kind == "upstream_timeout"
+
+
+async def test_a_model_that_fails_every_time_is_left_alone_and_the_others_are_not(upstream: Upstream) -> None:
+    client = GeminiClient(upstream.url, breaker_failures=3)
+    upstream.reply = answer(json.dumps(ERROR).encode(), "503 Service Unavailable", kind="application/json")
+
+    async def plain() -> None:
+        await client.call("countTokens", "m", {}, KEY)
+
+    async def relayed() -> None:
+        async with client.relay(RelayCall("models/m:generateContent", b"{}"), KEY):
+            pass
+
+    for attempt in (plain, relayed):
+        with pytest.raises(GatewayError):
+            await attempt()
+    assert (await failure(client, model="m")).reason != "circuit_open"
+    for attempt in (plain, relayed):
+        with pytest.raises(GatewayError) as refused:
+            await attempt()
+        assert refused.value.reason == "circuit_open"
+        assert 9 < (refused.value.retry_after or 0) <= 30
+    assert (await failure(client, model="m")).reason == "circuit_open"
+    assert len(upstream.requests) == 3
+    upstream.reply = answer(event(CHUNK))
+    assert await collect(client, "other") == [CHUNK]
+    await client.aclose()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +39,7 @@ class Answer:
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     silence: float = 0.0
     unary: bool = False  # one JSON body, which may be gzipped
+    hang_up: bool = False  # no answer at all
 
 
 def plain(body: Json) -> Answer:
@@ -62,7 +64,10 @@ def answer(state: State, call: Call, raw: Any) -> Answer:
     body = parsing.parse(message, raw)
     model = models.effective(call.model_id, call.version, call.method, state.now(), state.overrides)
     if call.method not in GENERATING:
-        play_error(state.script.take(call.method, call.model_id, embedded(body)), call)
+        step = state.script.take(call.method, call.model_id, embedded(body))
+        play_error(step, call)
+        if foreign := not_googles(step):
+            return foreign
     if call.method == "countTokens":
         return plain(count_tokens(body, model))
     if call.method == "embedContent":
@@ -82,6 +87,8 @@ def generate_content(state: State, call: Call, body: Json, model: Model) -> Answ
     fill_parts(body)
     step = state.script.take(call.method, call.model_id, body.get("contents") or [])
     play_error(step, call)
+    if foreign := not_googles(step):
+        return foreign
     validate.check(body, model, stream=stream, refuse_old_ids=state.refuse_old_call_ids)
     prompt = usage.count_prompt(body, model)
     if prompt.total > model.limits[0]:
@@ -110,6 +117,22 @@ def generate_content(state: State, call: Call, body: Json, model: Model) -> Answ
 
 
 UNARY_SWITCHES = ("usage", "drop", "awkward")
+
+
+def not_googles(step: Step) -> Answer | None:
+    """What only something between the client and Google would answer: any bytes, or nothing."""
+    silence = step.get("silence_ms", 0) / 1000
+    if step.get("hang_up"):
+        return Answer(Playback([]), silence=silence, hang_up=True)
+    spec = step.get("raw")
+    if spec is None:
+        return None
+    body = (str(spec.get("body", "")) * int(spec.get("repeat", 1))).encode()
+    headers = [(name.lower().encode(), str(value).encode()) for name, value in spec.get("headers", {}).items()]
+    if spec.get("gzip"):
+        body, headers = gzip.compress(body, mtime=0), [*headers, (b"content-encoding", b"gzip")]
+    playback = Playback([Write(body)] if body else [])
+    return Answer(playback, int(spec.get("status", 200)), str(spec.get("type", JSON_TYPE)), headers, silence)
 
 
 def fill_parts(body: Json) -> None:

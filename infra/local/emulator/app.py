@@ -172,6 +172,9 @@ class Exchange:
         try:
             if answer.silence:
                 await asyncio.sleep(answer.silence)
+            if answer.hang_up:
+                await abort(self.scope)
+                return
             playback, headers = answer.playback, answer.headers
             if answer.unary:
                 data, encoding = self.compressed(playback.writes[0].data)

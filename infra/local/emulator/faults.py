@@ -94,6 +94,10 @@ def play_stream(chunks: list[Json], step: Step, *, sse: bool) -> Playback:
     reset = "reset_after" in step
     if "error_after" in step:
         chunks, tail = _error_tail(chunks, step["error_after"], sse=sse)
+    if "garbage_after" in step:
+        spec = step["garbage_after"]
+        chunks = chunks[: int(spec.get("chunks", 1))]
+        tail = str(spec.get("text", 'data: {"candidates": [{"con\n\n')).encode()
     kept = min(step.get("cut_after", len(chunks)), step.get("reset_after", len(chunks)))
     cut = kept < len(chunks) or "cut_after" in step
     blocks = [framing.sse(chunk) for chunk in chunks] if sse else framing.array(chunks)

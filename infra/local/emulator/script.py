@@ -24,6 +24,7 @@ KEYS = frozenset(
         *("finish", "finish_message", "block", "empty", "continuation", "turns"),
         # how it is written
         *("error", "cut_after", "reset_after", "error_after", "pace_ms", "silence_ms", "silence_after", "awkward"),
+        *("raw", "hang_up", "garbage_after"),
         *("usage", "drop", "doubled_finish", "late_finish", "model_version", "service_tier", "unsigned"),
         # when it applies
         *("times", "match"),

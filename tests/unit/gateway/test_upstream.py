@@ -69,7 +69,7 @@ class Chunks:
             raise StopAsyncIteration
         if isinstance(item, GatewayError):
             raise item
-        return item
+        return [item]
 
 
 class Secrets:
@@ -85,6 +85,9 @@ class Secrets:
 class Exchange:
     request_id = "r1"
     remaining_s = 500.0
+    streamed = False
+    elapsed_ms = 0
+    served = ""
 
     def mark_first_byte(self):
         pass
@@ -107,8 +110,8 @@ async def ask(client, *, slots=("a",), model="gemini-3.6-flash", request=None, s
     error = None
     try:
         resolved = resolve(model, date(2026, 11, 21))
-        async for event in upstream.answer(request, resolved, Exchange(), meter):
-            events.append(event)
+        async for burst in upstream.answer(request, resolved, Exchange(), meter):
+            events += burst
     except GatewayError as caught:
         error = caught
     return events, error, meter.outcome
@@ -332,9 +335,92 @@ async def test_an_answer_that_is_left_early_closes_the_upstream_and_costs_what_w
     meter = Meter()
     upstream = Upstream(client, CredentialPool(Secrets("a")), Settings())
     answer = upstream.answer({"contents": []}, resolve("gemini-3.6-flash", date(2026, 11, 21)), Exchange(), meter)
-    async for event in answer:
-        if isinstance(event, BlockDelta):
+    async for burst in answer:
+        if any(isinstance(event, BlockDelta) for event in burst):
             break
     await answer.aclose()
     assert meter.outcome.usage.prompt_tokens == 10
     assert client.closed
+
+
+# how often, and for how long
+
+
+async def test_a_429_without_a_word_is_tried_again_with_the_same_credential(monkeypatch):
+    monkeypatch.setattr("shared.gateway.upstream._BACKOFF_S", 0.001)
+    vague = GatewayError("upstream_rate_limited", "x")
+    events, error, outcome = await ask(Client(vague, vague, OK))
+    assert (text(events), error, outcome.attempts) == ("fine", None, 3)
+    _, error, outcome = await ask(Client(vague, vague, vague, OK))
+    assert (error.kind, error.retried, outcome.attempts) == ("upstream_rate_limited", True, 3)
+
+
+async def test_a_day_quota_moves_to_another_project_and_never_within_one():
+    day = GatewayError("upstream_quota", "x")
+    secrets = Secrets("a", "b")
+    secrets.slots = [Credential(id=name, key=f"upstream-{name}", project="p") for name in "ab"]
+    client = Client(day, OK)
+    _, error, _ = await ask(client, secrets=secrets)
+    assert (error.kind, len(client.asked)) == ("upstream_quota", 1)
+    secrets.slots[1] = Credential(id="b", key="upstream-b", project="q")
+    client = Client(day, OK)
+    events, error, _ = await ask(client, secrets=secrets)
+    assert (text(events), error) == ("fine", None)
+    assert {credential for _, _, credential in client.asked} == {"upstream-a", "upstream-b"}
+
+
+@pytest.mark.parametrize(("left", "attempts"), [(1.9, 1), (2.5, 3)])
+async def test_nothing_is_tried_again_without_two_seconds_to_do_it(left, attempts, monkeypatch):
+    monkeypatch.setattr("shared.gateway.upstream._BACKOFF_S", 0.001)
+    monkeypatch.setattr(Exchange, "remaining_s", left)
+    _, error, outcome = await ask(Client(*[GatewayError("upstream_overloaded", "x")] * 9))
+    assert (error.kind, error.retried, outcome.attempts) == ("upstream_overloaded", attempts > 1, attempts)
+
+
+async def test_an_environment_stops_trying_again_when_its_budget_is_spent(monkeypatch):
+    monkeypatch.setattr("shared.gateway.upstream._BACKOFF_S", 0.0)
+    pool = CredentialPool(Secrets("a"), chance=random.Random(1))
+    client = Client(*[GatewayError("upstream_unreachable", "x")] * 1000)
+    upstream, model = Upstream(client, pool, Settings()), resolve("gemini-3.6-flash", date(2026, 11, 21))
+    for _ in range(200):
+        with pytest.raises(GatewayError):
+            async for _ in upstream.answer({"contents": []}, model, Exchange(), Meter()):
+                pass
+    # 200 calls, 100 retries at first, and a tenth of a retry for every call
+    assert 320 <= len(client.asked) <= 335
+
+
+async def test_an_open_circuit_is_not_asked_again():
+    shut = GatewayError("upstream_overloaded", "x", retry_after=12, reason="circuit_open")
+    client = Client(shut, OK)
+    _, error, _ = await ask(client)
+    assert (error, error.retried, len(client.asked)) == (shut, False, 1)
+
+
+class Counting(Client):
+    async def call(self, method, model, body, credential, *, deadline_s):
+        self.asked.append((model, body, credential))
+        answer = self.answers.pop(0)
+        if isinstance(answer, GatewayError):
+            raise answer
+        return answer
+
+
+async def test_a_count_is_retried_like_an_answer(monkeypatch):
+    monkeypatch.setattr("shared.gateway.upstream._BACKOFF_S", 0.001)
+
+    async def count(*answers, slots=("a",)):
+        client = Counting(*answers)
+        upstream = Upstream(client, CredentialPool(Secrets(*slots), chance=random.Random(1)), Settings())
+        return await upstream.count({"contents": []}, "m", Exchange()), [key for *_, key in client.asked]
+
+    down, refused = GatewayError("upstream_internal", "x"), GatewayError("upstream_auth", "x")
+    assert (await count(down, down, {"totalTokens": 7}))[0] == 7
+    total, keys = await count(refused, {"totalTokens": 7}, slots=("a", "b"))
+    assert (total, set(keys)) == (7, {"upstream-a", "upstream-b"})
+    with pytest.raises(GatewayError) as caught:
+        await count(down, down, down)
+    assert caught.value.retried
+    with pytest.raises(GatewayError) as caught:
+        await count(GatewayError("invalid_request", "x"))
+    assert not caught.value.retried
