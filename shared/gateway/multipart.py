@@ -57,6 +57,7 @@ class FormReader:
         self._value = bytearray()
         self._data = bytearray()
         self._disposition: dict[bytes, bytes] = {}
+        self._begun = False
         self._ended = False
         self._parser = MultipartParser(
             boundary,
@@ -77,6 +78,9 @@ class FormReader:
     def feed(self, data: bytes) -> None:
         if self._ended:
             return  # an epilogue says nothing
+        if not self._begun:  # behind a leading line end the parser skips anything, but only within the same piece
+            data = data.lstrip(b"\r\n")
+            self._begun = bool(data)
         try:
             self._parser.write(data)
         except FormParserError:

@@ -16,10 +16,16 @@ _GEMINI_HOSTS = frozenset({"generativelanguage.googleapis.com"})
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-# Python 3.12 and 3.13 call these global although they are not, or lead somewhere else.
+# What some Python from 3.12 on calls global although it is not, or leads somewhere else: multicast, protocol
+# assignments, Azure's host, the 6to4 relays; site-local, segment routing, documentation, and the transition prefixes
+# that nobody on the internet answers at: IPv4-compatible, NAT64 of a local network, Teredo, 6to4.
 _DENIED = tuple(
     ipaddress.ip_network(text)
-    for text in ("224.0.0.0/4", "192.0.0.0/24", "168.63.129.16/32", "ff00::/8", "fec0::/10", "5f00::/16")
+    for text in (
+        *("224.0.0.0/4", "192.0.0.0/24", "168.63.129.16/32", "192.88.99.0/24"),
+        *("ff00::/8", "fec0::/10", "5f00::/16", "3fff::/20"),
+        *("::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16"),
+    )
 )
 _EMBEDDING_IPV4 = tuple(
     (ipaddress.IPv6Network(text), shift)
@@ -28,6 +34,7 @@ _EMBEDDING_IPV4 = tuple(
         ("64:ff9b:1::/48", 0),
         ("::/96", 0),
         ("::ffff:0:0/96", 0),
+        ("::ffff:0:0:0/96", 0),
         ("2002::/16", 80),
     )
 )
@@ -59,8 +66,10 @@ def is_public_address(address: IPAddress) -> bool:
         return False
     if isinstance(address, ipaddress.IPv6Address):
         inner = _embedded(address)
-        if inner is not None:
-            return is_public_address(inner)
+        if inner is not None and not is_public_address(inner):
+            return False
+        if address.ipv4_mapped is not None:
+            return True  # another spelling of an IPv4 address; Pythons differ on whether it is global
     return address.is_global
 
 

@@ -13,6 +13,7 @@ from shared.dialects.openai.safety import safety_settings
 from shared.dialects.openai_media.image_sizes import aspect_ratio, image_config
 from shared.dialects.openai_media.members import Form, Members, Upload
 from shared.gemini.catalog import ResolvedModel
+from shared.gemini.file_links import KEPT_FILE
 from shared.gemini.parts import media_part
 from shared.gemini.types import GenerateContentRequest, GenerationConfig, Part
 
@@ -197,6 +198,9 @@ def _linked(members: Members, name: str) -> list[Part]:
             path = f"{path}.image_url"
             url = item.get("image_url")
             url = url.get("url") if isinstance(url, Mapping) else url
+            kept = item.get("file_id")
+            if url is None and isinstance(kept, str) and KEPT_FILE.fullmatch(kept):
+                url = kept
         if not isinstance(url, str):
             raise invalid("Expected an image's URL: uploaded files are not known here.", path)
         parts.append(_picture(media_part(url, mime=None, param=path), path))
