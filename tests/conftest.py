@@ -1,8 +1,13 @@
-"""What every test runs under: no proxies, no cloud credentials, no metadata service, examples that CI can repeat."""
+"""What every test runs under: no proxies, no cloud credentials, no metadata service, examples that CI can repeat, and
+a search for leaked secrets and prompts afterwards."""
 
 import os
 
 from hypothesis import settings
+
+from tests.canaries import pytest_configure, pytest_runtest_makereport, pytest_runtest_setup
+
+__all__ = ["pytest_configure", "pytest_runtest_makereport", "pytest_runtest_setup"]
 
 for name in [name for name in os.environ if name.lower().endswith("_proxy") or name.startswith("AWS_")]:
     del os.environ[name]

@@ -1,9 +1,10 @@
-"""The usage line: the last record of a request where its settlement cannot be written. Written and read here."""
+"""The usage line: a request's log line, and its last record where its settlement cannot be written. Written and read
+here. Its `gen_ai.*` members are OpenTelemetry's names (semantic conventions for generative AI)."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from shared.gateway.telemetry import usage_line
+from shared.gateway.telemetry import cold_start, usage_line
 from shared.stores.protocols import Settlement
 
 EVENT = "usage"
@@ -31,19 +32,76 @@ _SAME_NAME = (
 )
 
 
+_export: Callable[[Settlement], Awaitable[None]] | None = None
+
+
+def export_by(exporter: Callable[[Settlement], Awaitable[None]] | None) -> None:
+    """Who is told of every settlement besides the log, from now on; it must not raise."""
+    global _export
+    _export = exporter
+
+
+async def export(settlement: Settlement) -> None:
+    """After the last byte and the row: whatever this takes, no client waits for it."""
+    if _export is not None:
+        await _export(settlement)
+
+
 def write(settlement: Settlement) -> None:
+    one = settlement
     usage_line(
-        {"request_id": settlement.rid, **{name: getattr(settlement, name) for name in _SAME_NAME}},
+        {"request_id": one.rid, "cold_start": cold_start()}
+        | {name: getattr(one, name) for name in _SAME_NAME}
+        | {"projects": dict(one.projects)}
+        | gen_ai(one),
         metrics={
-            "Requests": 1,
-            "Errors": int(settlement.status >= 400),
-            "InputTokens": settlement.input_tokens,
-            "OutputTokens": settlement.output_tokens,
-            "CostNanoUsd": settlement.cost_nano,
-            "DurationMs": settlement.duration_ms,
+            "Retries": max(0, one.attempts - 1),
+            "BrokenStreams": int(one.status < 400 and one.state == "partial"),
+            "EstimatedUsage": int(one.estimated),
         },
-        dimensions={"Endpoint": settlement.endpoint, "Model": settlement.model},
+        by_endpoint={
+            "Requests": 1,
+            "Errors": int(one.status >= 400),
+            "ServerErrors": int(one.status >= 500),
+            "DurationMs": one.duration_ms,
+            "TtftMs": one.ttft_ms,
+        },
+        by_model={
+            "InputTokens": one.input_tokens,
+            "CachedTokens": one.cached_tokens,
+            "OutputTokens": one.output_tokens,
+            "ReasoningTokens": one.reasoning_tokens,
+            "CostNanoUsd": one.cost_nano,
+        },
+        dimensions={"Endpoint": one.endpoint, "Model": one.model},
     )
+
+
+def gen_ai(settlement: Settlement) -> dict[str, Any]:
+    """The request in OpenTelemetry's words: attributes of its log line and of its span."""
+    one = settlement
+    told: dict[str, Any] = {
+        "gen_ai.provider.name": "gcp.gemini",
+        "gen_ai.operation.name": _OPERATIONS.get(one.endpoint, "generate_content"),
+        "gen_ai.request.model": one.model,
+        "gen_ai.request.stream": one.stream,
+        "gen_ai.usage.input_tokens": one.input_tokens,
+        "gen_ai.usage.output_tokens": one.output_tokens,
+        "gen_ai.usage.cache_read.input_tokens": one.cached_tokens,
+        "gen_ai.usage.reasoning.output_tokens": one.reasoning_tokens,
+    }
+    if one.model_version:
+        told["gen_ai.response.model"] = one.model_version
+    if one.upstream_response_id:
+        told["gen_ai.response.id"] = one.upstream_response_id
+    if one.finish_reason:
+        told["gen_ai.response.finish_reasons"] = [one.finish_reason]
+    if one.ttft_ms is not None:
+        told["gen_ai.response.time_to_first_chunk"] = one.ttft_ms / 1000  # seconds
+    return told
+
+
+_OPERATIONS = {"chat": "chat", "responses": "chat", "messages": "chat", "embeddings": "embeddings"}
 
 
 def read(line: Mapping[str, Any]) -> Settlement | None:
@@ -61,6 +119,7 @@ def read(line: Mapping[str, Any]) -> Settlement | None:
             cost_nano=line["CostNanoUsd"],
             duration_ms=line["DurationMs"],
             had_hold=False,
+            projects=line.get("projects", {}),
             **{name: line[name] for name in _SAME_NAME},
         )
     except KeyError:

@@ -1,0 +1,186 @@
+"""Anything at all from the upstream or a client: a reader reads it, or refuses it in the one way it has."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.dialects.gemini_native.framing import ArrayObjects
+from shared.dialects.gemini_native.masks import apply_mask, parse_mask
+from shared.dialects.gemini_native.query import read_options
+from shared.dialects.openai_media import embeddings
+from shared.dialects.openai_media.transcript import read_timed
+from shared.errors import GatewayError
+from shared.events import BlockDelta, BlockEnd, BlockStart, End, Event, Start
+from shared.gateway.multipart import FormReader
+from shared.gemini import errors, grounding
+from shared.gemini.gif import first_frame_png
+from shared.gemini.reader import ReplyReader
+
+WORDS = (
+    "candidates", "content", "parts", "text", "thought", "thoughtSignature", "functionCall", "name", "args", "id",
+    "finishReason", "STOP", "MAX_TOKENS", "SAFETY", "CONTINUATION", "MALFORMED_FUNCTION_CALL", "index", "role", "model",
+    "usageMetadata", "promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "totalTokenCount",
+    "promptTokensDetails", "modality", "tokenCount", "promptFeedback", "blockReason", "inlineData", "mimeType", "data",
+    "image/png", "aGk=", "executableCode", "code", "codeExecutionResult", "outcome", "output", "groundingMetadata",
+    "groundingChunks", "groundingSupports", "segment", "startIndex", "endIndex", "web", "uri", "title",
+    "logprobsResult", "topCandidates", "chosenCandidates", "error", "status", "message", "details", "@type",
+    "type.googleapis.com/google.rpc.RetryInfo", "retryDelay", "3s", "responseId", "modelVersion", "continuationToken",
+    "serviceTier", "citationMetadata", "citationSources", "webSearchQueries", "safetyRatings", "toolCall", "violations",
+)  # fmt: skip
+SCALARS = st.none() | st.booleans() | st.integers(-5, 10**19) | st.floats(allow_nan=False) | st.sampled_from(WORDS)
+JSON = st.recursive(
+    SCALARS | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=4),
+    max_leaves=20,
+)
+CHUNKS = st.dictionaries(st.sampled_from(WORDS), JSON, max_size=5)
+PARTS = st.lists(st.dictionaries(st.sampled_from(WORDS), JSON, max_size=3), max_size=3)
+CANDIDATES = st.builds(
+    lambda parts, extra: {"candidates": [{"content": {"parts": parts}, **extra}]},
+    PARTS,
+    st.dictionaries(st.sampled_from(WORDS[8:16]) | st.just("groundingMetadata"), JSON, max_size=3),
+)
+
+
+@settings(max_examples=150)
+@given(st.lists(CHUNKS | CANDIDATES, max_size=4), st.booleans())
+def test_any_chunks_are_events_or_an_error_of_the_upstream(chunks: list[Any], drafts: bool) -> None:
+    reader = ReplyReader(drafts=drafts)
+    events: list[Event] = []
+    try:
+        for chunk in chunks:
+            events += reader.feed(chunk)
+        events += reader.close()
+    except GatewayError as error:
+        assert error.kind.startswith("upstream_") or error.kind in _ERRORS_IN_MID_STREAM, error
+        return
+    assert_in_order(events)
+    assert isinstance(events[-1], End)
+    assert min(reader.usage.prompt_tokens, reader.usage.output_tokens, reader.usage.reasoning_tokens) >= 0
+
+
+_ERRORS_IN_MID_STREAM = ("invalid_request", "context_length_exceeded", "model_not_found", "not_found", "unavailable")
+
+
+def assert_in_order(events: list[Event]) -> None:
+    """Blocks open, grow and close; nothing comes after the end."""
+    open_block: int | None = None
+    assert isinstance(events[0], Start)
+    assert sum(isinstance(event, End) for event in events) == 1
+    for event in events:
+        if isinstance(event, BlockStart):
+            assert open_block is None
+            open_block = event.index
+        elif isinstance(event, BlockDelta):
+            assert event.index == open_block
+            assert event.text
+        elif isinstance(event, BlockEnd):
+            assert event.index == open_block
+            open_block = None
+    assert open_block is None
+
+
+@given(st.integers(100, 599), st.binary(max_size=40) | JSON.map(lambda value: json.dumps(value).encode()))
+def test_any_error_reply_is_an_error_of_ours(status: int, body: bytes) -> None:
+    found = errors.from_response(status, body)
+    assert found.message
+    errors.is_retryable(found)
+
+
+@given(JSON)
+def test_any_error_in_a_stream_is_an_error_of_ours(error: Any) -> None:
+    assert errors.from_chunk(error).message
+
+
+@given(CHUNKS)
+def test_any_grounding_is_read_or_passed_over(metadata: dict[str, Any]) -> None:
+    assert grounding.search_queries(metadata) >= 0
+
+
+@given(JSON)
+def test_any_embedding_reply_is_vectors_or_refused(reply: Any) -> None:
+    body = reply if isinstance(reply, dict) else {"embeddings": reply}
+    try:
+        embeddings.vectors(body, 1)
+    except GatewayError as error:
+        assert error.kind.startswith("upstream_")
+    embeddings.told_usage(body)
+
+
+@given(st.text(max_size=40) | JSON.map(json.dumps))
+def test_any_transcript_is_read_or_refused(text: str) -> None:
+    try:
+        read_timed(text)
+    except GatewayError as error:
+        assert error.kind.startswith("upstream_")
+
+
+@given(st.text(st.sampled_from("ab/*(),. \n$é"), max_size=15), JSON)
+def test_any_field_mask_is_applied_or_refused(mask: str, value: Any) -> None:
+    try:
+        parsed = parse_mask(mask)
+    except GatewayError as error:
+        assert error.kind == "invalid_request"
+    else:
+        apply_mask(parsed, value)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["alt", "$alt", "fields", "$fields", "prettyPrint", "key", "pageSize"]) | st.text(max_size=4),
+        st.sampled_from(["sse", "json", "json;enum-encoding=int", "false", "1", "", "media", "*"])
+        | st.text(max_size=5),
+    )
+)
+def test_any_query_is_read_or_refused(query: dict[str, str]) -> None:
+    try:
+        read_options(query)
+    except GatewayError as error:
+        assert error.kind in ("invalid_request", "unsupported_parameter")
+
+
+@given(st.binary(max_size=60) | st.binary(max_size=30).map(lambda rest: b"GIF89a\1\0\1\0\0\0\0," + rest))
+def test_any_bytes_are_a_picture_or_refused(data: bytes) -> None:
+    try:
+        first_frame_png(data)
+    except ValueError:
+        pass
+    else:
+        assert data.startswith(b"GIF")
+
+
+PIECES = st.sampled_from(
+    [b"--b\r\n", b"--b--\r\n", b"\r\n", b"Content-Disposition: form-data; name=\"a\"\r\n", b"--b", b"-", b"\r", b"\n",
+     b"Content-Disposition: form-data; name=\"f\"; filename=\"x\"\r\n", b"Content-Type: audio/wav\r\n", b"x", b": ",
+     b"Content-Transfer-Encoding: base64\r\n"]
+)  # fmt: skip
+
+
+@given(st.lists(PIECES | st.binary(max_size=6), max_size=12), st.integers(0, 60))
+def test_any_form_is_read_the_same_however_it_is_cut(pieces: list[bytes], cut: int) -> None:
+    data = b"".join(pieces)
+
+    def read(*parts: bytes) -> Any:
+        reader = FormReader(b"b")
+        try:
+            for part in parts:
+                reader.feed(part)
+            return reader.close()
+        except GatewayError as error:
+            return error.kind
+
+    assert read(data) == read(data[:cut], data[cut:])
+
+
+@pytest.mark.parametrize("space", [b"", b"\r\n"])
+@given(st.binary(max_size=60))
+def test_any_bytes_are_objects_of_an_array_or_refused(space: bytes, data: bytes) -> None:
+    splitter = ArrayObjects()
+    try:
+        splitter.feed(space + b"[" + data)
+        splitter.close()
+    except GatewayError as error:
+        assert error.kind.startswith("upstream_")
