@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shared.dialects.contract import Dialect
+from shared.dialects.gemini_native.elements import Element
 from shared.dialects.gemini_native.errors import error_body, render_error, unimplemented
 from shared.dialects.gemini_native.framing import ArrayWriter, EventWriter, Writer, compact, pretty
 from shared.dialects.gemini_native.masks import apply_mask
@@ -20,10 +21,13 @@ from shared.dialects.gemini_native.request import read_count, read_generate
 from shared.errors import GatewayError
 from shared.gateway.budgets import estimate
 from shared.gateway.context import Exchange
+from shared.gateway.input_bounds import check_tools
+from shared.gateway.native_candidates import candidates
 from shared.gateway.native_life import Asked, NativeAnswer, NativeLife, in_time, json_bytes
+from shared.gateway.native_links import media_of
 from shared.gateway.native_media import NativeMedia
 from shared.gateway.native_objects import Owners
-from shared.gateway.native_upstream import Element, NativeCall, NativeUpstream
+from shared.gateway.native_upstream import NativeCall, NativeUpstream, passed
 from shared.gateway.pipeline import Services
 from shared.gateway.responses import EventStream
 from shared.gemini.catalog import not_found
@@ -66,8 +70,6 @@ class Native:
                 raise
             status, body, headers = render_error(error, exchange.shown_id)
             response = json_bytes(b"[" + pretty(body) + b"\n]", headers, status=status)
-        if "key" in request.query_params:
-            response.headers["cache-control"] = "no-store"
         return response
 
     async def _serve(self, request: Request, exchange: Exchange, endpoint: str, method: str) -> Response:
@@ -81,21 +83,23 @@ class Native:
         raise not_found(f"{asked.model.requested}:{method}")
 
     async def _generate(self, asked: Asked, endpoint: str) -> Response:
-        answer, call = await self._admitted(asked, endpoint, stream=False)
+        answer, call, choices = await self._admitted(asked, endpoint, stream=False)
         async with self._life.settled(answer), in_time(asked.exchange):
-            elements = self._upstream.relay(call, asked.model, asked.exchange, answer.meter)
+            elements = candidates(self._upstream, call, choices, asked.model, asked.exchange, answer.meter)
             async with aclosing(elements):
-                content = _content(await anext(elements), asked.options, compactly=False, line_end=b"\n")
+                (element,) = [element async for element in elements]  # to the end: its reason stands in the row
+            content = _content(element, asked.options, compactly=False, line_end=b"\n")
             return answer.respond(content, call.notes)
 
     async def _stream(self, asked: Asked, endpoint: str, *, continues: bool) -> Response:
-        answer, call = await self._admitted(asked, endpoint, stream=True)
-        call.join = call.join and not continues
+        answer, call, choices = await self._admitted(asked, endpoint, stream=True)
+        call.join = call.join and (choices > 1 or not continues)  # nobody can follow several by one token
         exchange, options = asked.exchange, asked.options
+        exchange.streamed = True
         writer: Writer = EventWriter() if options.sse else ArrayWriter()
 
         async def frames() -> AsyncGenerator[bytes]:
-            elements = self._upstream.relay(call, asked.model, exchange, answer.meter)
+            elements = candidates(self._upstream, call, choices, asked.model, exchange, answer.meter)
             async with aclosing(elements):
                 async for element in elements:
                     yield writer.element(_content(element, options, compactly=options.sse))
@@ -116,11 +120,13 @@ class Native:
                 failed=failed,
                 after=answer.meter.settle,
             )
+            exchange.streamed = True
             await stream.first(self._settings.commit_after_s)
             stream.headers.update(answer.headers(call.notes))
             return stream
 
-    async def _admitted(self, asked: Asked, endpoint: str, *, stream: bool) -> tuple[NativeAnswer, NativeCall]:
+    async def _admitted(self, asked: Asked, endpoint: str, *, stream: bool) -> tuple[NativeAnswer, NativeCall, int]:
+        """The last is the number of candidates."""
         settings = self._settings
         native = read_generate(
             asked.body,
@@ -128,20 +134,25 @@ class Native:
             max_output_tokens=asked.key.max_output_tokens,
             safety_off=settings.safety_off,
         )
+        check_tools(native.request, asked.key, schemas=True)
+        media = media_of(self._life.services, asked.key, asked.body, native.request, asked.exchange)
         credential_id = await self._owners.credential(asked.key.acct, native.owned)
         reserve = estimate(
             native.request,
             asked.model,
             asked.exchange.today,
-            choices=_choices(native.request),
+            choices=native.choices,
             default_output=settings.default_output_reservation,
         )
         answer = await self._life.admit(asked, reserve, endpoint, stream=stream)
         answer.warnings += native.warnings
         answer.meter.before_upstream()
         join = settings.max_hops > 0 and not native.continues
-        query = asked.options.upstream
-        return answer, NativeCall(native.request, stream, asked.options.sse, query, join, credential_id)
+        call = NativeCall(
+            native.request, stream, asked.options.sse, asked.options.upstream, join, credential_id, native.echo_prefix
+        )
+        call.media = media
+        return answer, call, native.choices
 
     async def _count(self, asked: Asked, endpoint: str) -> Response:
         """Neither billed nor counted against a key's rates."""
@@ -160,7 +171,8 @@ class Native:
             query=asked.options.upstream,
             credential_id=credential_id,
         )
-        return json_bytes(content, {"x-gateway-model": asked.model.id})
+        content = passed(content, asked.options)
+        return json_bytes(content, {"x-gateway-model": asked.exchange.served or asked.model.id})
 
 
 def _content(element: Element, options: Options, *, compactly: bool, line_end: bytes = b"") -> bytes:
@@ -168,12 +180,6 @@ def _content(element: Element, options: Options, *, compactly: bool, line_end: b
         return element.raw
     chunk = element.chunk if options.mask is None else apply_mask(options.mask, element.chunk)
     return compact(chunk) if compactly or not options.pretty else pretty(chunk) + line_end
-
-
-def _choices(request: Mapping[str, object]) -> int:
-    config = request.get("generationConfig")
-    count = config.get("candidateCount") if isinstance(config, Mapping) else None
-    return max(1, min(count, 8)) if isinstance(count, int) else 1
 
 
 def _continues(request: Request) -> bool:

@@ -8,15 +8,15 @@ from starlette.responses import Response
 
 from shared.dialects.contract import Dialect
 from shared.dialects.gemini_native.canonical import canonical
-from shared.dialects.gemini_native.framing import pretty
 from shared.dialects.gemini_native.query import read_options
 from shared.dialects.gemini_native.request import owned
+from shared.dialects.gemini_native.shown import written
 from shared.errors import GatewayError
 from shared.gateway.budgets import estimate
 from shared.gateway.context import Exchange
 from shared.gateway.native_life import Asked, NativeLife, json_bytes
 from shared.gateway.native_objects import OwnedResources, Owners, unknown
-from shared.gateway.native_upstream import NativeUpstream, parsed
+from shared.gateway.native_upstream import NativeUpstream, parsed, passed
 from shared.gateway.request_body import read_body
 from shared.gemini.client import RelayCall
 from shared.gemini.usage import read_usage
@@ -37,11 +37,13 @@ class NativeCaches:
         if request.method == "POST":
             return await self._create(request, exchange, endpoint)
         key = await self._life.principal(request, exchange, endpoint)
-        return json_bytes(pretty(await self._resources.page(key.acct, request.query_params, exchange)) + b"\n")
+        options = read_options(request.query_params)
+        return json_bytes(written(await self._resources.page(key.acct, request.query_params, exchange), options))
 
     async def one(self, request: Request, exchange: Exchange, dialect: Dialect, endpoint: str) -> Response:
         """GET, DELETE, and PATCH of `ttl` or `expireTime`."""
         key = await self._life.principal(request, exchange, endpoint)
+        options = read_options(request.query_params)
         name = request.path_params["cache"]
         if not name.replace("-", "").replace("_", "").isalnum():
             raise unknown("cachedContents/")
@@ -51,7 +53,7 @@ class NativeCaches:
             body = encode(canonical("CachedContent", await self._body(request)))
             query = tuple((n, v) for n, v in request.query_params.items() if n == "updateMask")
         content = await self._resources.call(key.acct, name, exchange, method=request.method, body=body, query=query)
-        return json_bytes(content)
+        return json_bytes(passed(content, options))
 
     async def _create(self, request: Request, exchange: Exchange, endpoint: str) -> Response:
         key = await self._life.principal(request, exchange, endpoint)
@@ -80,7 +82,7 @@ class NativeCaches:
                 key.acct, OwnedObject(str(made.get("name")), outcome.credential_id, exchange.created + _KEPT_S)
             )
             outcome.finish_reason = "STOP"
-            return answer.respond(content)
+            return answer.respond(passed(content, asked.options))
 
     async def _body(self, request: Request) -> Mapping[str, Any]:
         return decode_object(await read_body(request, self._life.services.settings.max_body_bytes))

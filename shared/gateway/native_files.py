@@ -9,11 +9,13 @@ from starlette.responses import Response
 from shared.dialects.contract import Dialect
 from shared.dialects.gemini_native.errors import render_error, unimplemented
 from shared.dialects.gemini_native.framing import pretty
+from shared.dialects.gemini_native.query import read_options
+from shared.dialects.gemini_native.shown import written
 from shared.errors import GatewayError
 from shared.gateway.context import Exchange
 from shared.gateway.native_life import NativeLife, json_bytes
 from shared.gateway.native_objects import OwnedResources, Owners, unknown
-from shared.gateway.native_upstream import NativeUpstream, parsed
+from shared.gateway.native_upstream import NativeUpstream, parsed, passed
 from shared.gateway.request_body import read_bytes
 from shared.gemini.client import RelayCall
 from shared.stores.protocols import OwnedObject
@@ -75,11 +77,14 @@ class NativeFiles:
             raise unimplemented(f"The method {name.rpartition(':')[2]} of files")
         if not name.replace("-", "").replace("_", "").isalnum():
             raise unknown("files/")
-        return json_bytes(await self._resources.call(key.acct, name, exchange, method=request.method))
+        options = read_options(request.query_params)
+        content = await self._resources.call(key.acct, name, exchange, method=request.method)
+        return json_bytes(passed(content, options))
 
     async def list(self, request: Request, exchange: Exchange, dialect: Dialect, endpoint: str) -> Response:
         key = await self._life.principal(request, exchange, endpoint)
-        return json_bytes(pretty(await self._resources.page(key.acct, request.query_params, exchange)) + b"\n")
+        options = read_options(request.query_params)
+        return json_bytes(written(await self._resources.page(key.acct, request.query_params, exchange), options))
 
     async def _own(self, acct: str, content: bytes, credential_id: str, exchange: Exchange) -> None:
         file = parsed(content).get("file")

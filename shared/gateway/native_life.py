@@ -19,6 +19,7 @@ from shared.gateway.budgets import Estimate
 from shared.gateway.context import Exchange
 from shared.gateway.google_principal import google_principal
 from shared.gateway.idempotency import adopt
+from shared.gateway.input_bounds import refuse_routing
 from shared.gateway.metering import Meter, settled_on_failure, usd
 from shared.gateway.pipeline import Services
 from shared.gateway.request_body import read_body
@@ -49,7 +50,7 @@ class NativeAnswer:
     warnings: list[str] = field(default_factory=list)
 
     def headers(self, notes: Sequence[str] = ()) -> dict[str, str]:
-        headers = {"x-gateway-model": self.asked.model.id}
+        headers = {"x-gateway-model": self.asked.exchange.served or self.asked.model.id}
         if self.warnings or notes:
             headers["x-gateway-warnings"] = ",".join(dict.fromkeys([*self.warnings, *notes]))
         return headers
@@ -76,6 +77,7 @@ class NativeLife:
         raw = await read_body(request, self.services.settings.max_body_bytes)
         adopt(request, key, exchange, raw)
         body = decode_object(raw)
+        refuse_routing(body)
         return Asked(key, self.model(name, key, exchange), method, body, options, exchange)
 
     def model(self, name: str, key: KeyRecord, exchange: Exchange) -> ResolvedModel:

@@ -9,13 +9,13 @@ from starlette.responses import Response
 
 from shared.dialects.gemini_native import embeddings, predict
 from shared.dialects.gemini_native.embeddings import Embedding
-from shared.dialects.gemini_native.framing import pretty
+from shared.dialects.gemini_native.shown import written
 from shared.errors import GatewayError
 from shared.events import Event, Usage
 from shared.gateway.budgets import estimate
 from shared.gateway.fan_out import merged
 from shared.gateway.native_life import Asked, NativeAnswer, NativeLife, in_time
-from shared.gateway.native_upstream import NativeUpstream, parsed
+from shared.gateway.native_upstream import NativeUpstream, parsed, passed
 from shared.gateway.telemetry import log
 from shared.gemini.usage import estimate_tokens, read_usage
 
@@ -64,7 +64,9 @@ class NativeMedia:
             if change is not None:
                 reply = change(reply)
             if split or change is not None or embedding.unit:
-                content = pretty(reply) + b"\n"
+                content = written(reply, asked.options)
+            else:
+                content = passed(content, asked.options)
             answer.meter.outcome.finish_reason = "STOP"
             return answer.respond(content)
 
@@ -129,11 +131,11 @@ class NativeMedia:
             answers = [
                 self._upstream.answer(prediction.request, asked.model, asked.exchange, answer.meter) for _ in pictures
             ]
-            async with aclosing(merged(answers)) as events:
-                async for position, event in events:
-                    pictures[position].append(event)
+            async with aclosing(merged(answers)) as bursts:
+                async for position, events in bursts:
+                    pictures[position] += events
             body = {"predictions": [predict.prediction(picture) for picture in pictures]}
-            return answer.respond(pretty(body) + b"\n")
+            return answer.respond(written(body, asked.options))
 
 
 def _guessed(embedding: Embedding) -> Usage:

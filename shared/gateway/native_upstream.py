@@ -7,14 +7,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.dialects.gemini_native import joined
+from shared.dialects.gemini_native.elements import Element, Gate
 from shared.dialects.gemini_native.framing import ArrayObjects, EventObjects, Splitter
+from shared.dialects.gemini_native.query import Options
+from shared.dialects.gemini_native.shown import written
 from shared.errors import GatewayError
 from shared.events import End
 from shared.gateway.context import Exchange
 from shared.gateway.metering import Meter
+from shared.gateway.native_echo import EchoCut
+from shared.gateway.repairs import with_sentinels
+from shared.gateway.request_media import RequestMedia
+from shared.gateway.telemetry import log
 from shared.gateway.upstream import Hop, Progress, Upstream, note
 from shared.gemini.catalog import ResolvedModel
 from shared.gemini.client import RelayCall, RelayReply
+from shared.gemini.finish import finish_class
 from shared.gemini.reader import ReplyReader
 from shared.gemini.types import GenerateContentRequest
 from shared.json_codec import encode
@@ -22,18 +30,10 @@ from shared.sse import MAX_EVENT_BYTES
 from shared.stores.protocols import Credential
 
 
-@dataclass(frozen=True, slots=True)
-class Element:
-    """One JSON object of a reply. `raw` are its bytes as they came, None where the gateway changed `chunk`."""
-
-    chunk: Mapping[str, Any]
-    raw: bytes | None
-
-
 @dataclass(slots=True)
 class NativeCall:
     """One generateContent on its way. `join` hides the hops of a long decode; `credential_id` names the credential
-    whose stored objects the request uses."""
+    whose stored objects the request uses; `echo_prefix` is cut where the answer begins with it."""
 
     request: GenerateContentRequest
     stream: bool
@@ -41,6 +41,8 @@ class NativeCall:
     query: tuple[tuple[str, str], ...] = ()
     join: bool = True
     credential_id: str | None = None
+    echo_prefix: str = ""
+    media: RequestMedia | None = None  # what the gateway has to make ready first
     notes: list[str] = field(default_factory=list)  # filled in: what was changed after a refusal
 
     def relay(self, model_id: str, request: GenerateContentRequest) -> RelayCall:
@@ -54,10 +56,10 @@ class NativeCall:
 
 @dataclass(slots=True)
 class _Join:
-    """What earlier hops leave behind for the chunks of later ones."""
+    """What earlier hops, and answers that were asked for again, leave behind for the chunks of later ones."""
 
-    response_id: str = ""
     usages: list[Mapping[str, Any]] = field(default_factory=list)
+    response_id: str = ""
     last_usage: Mapping[str, Any] = field(default_factory=dict)
     held: list[Element] = field(default_factory=list)
 
@@ -75,6 +77,32 @@ class _Join:
             return element
         return Element(joined.later(element.chunk, self.response_id, self.usages), None)
 
+    @property
+    def spent(self) -> list[Mapping[str, Any]]:
+        """What has been used so far, call by call."""
+        return [*self.usages, self.last_usage] if self.last_usage else self.usages
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """One try at an answer, over all its hops."""
+
+    slot: Credential
+    join: _Join
+    number: int  # among the upstream calls of the request
+    reader: ReplyReader = field(default_factory=ReplyReader)
+    hop: Hop = field(default_factory=Hop)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the upstream has named a reason for the end that is no fault."""
+        reason = self.reader.finish
+        return reason not in ("", "FINISH_REASON_UNSPECIFIED") and finish_class(reason) not in ("fault", "account")
+
+
+class _AskAgain(Exception):
+    """The answer held nothing and the client has seen nothing."""
+
 
 class NativeUpstream(Upstream):
     """Stands beside the upstream of the other dialects, on the same client and the same credentials."""
@@ -87,14 +115,18 @@ class NativeUpstream(Upstream):
         self, call: NativeCall, model: ResolvedModel, exchange: Exchange, meter: Meter
     ) -> AsyncGenerator[Element]:
         """The objects of one answer: one for a plain call, a stream's chunks else. Raises GatewayError."""
-        thinking = model.capabilities.thinking != "none"
-        progress = Progress(self.gone.get(model.id, model.id), call.request, thinking)
+        progress = self.begin(call.request, model, exchange)
         call.notes[:] = _notes(progress, model)
+        spent: list[Mapping[str, Any]] = []
         while True:
             progress.attempts += 1
-            slot = await self.slot(progress.model_id, progress.bad_slots, call.credential_id)
+            slot, join = None, _Join(spent)
             try:
-                async with aclosing(self._relayed(call, progress, slot, exchange, meter)) as elements:
+                slot = await self.slot(progress.model_id, progress.bad_slots, call.credential_id)
+                meter.outcome.attempts += 1
+                meter.outcome.use(slot)
+                attempt = _Attempt(slot, join, meter.outcome.attempts)
+                async with aclosing(self._judged(call, progress, attempt, exchange, meter)) as elements:
                     async for element in elements:
                         progress.shown = True
                         yield element
@@ -102,7 +134,10 @@ class NativeUpstream(Upstream):
             except GatewayError as error:
                 if progress.shown or not await self.recover(error, progress, slot, model, exchange):
                     raise
-                call.notes[:] = _notes(progress, model)
+            except _AskAgain:
+                log("empty_answer_retried", request_id=exchange.request_id, model=progress.model_id)
+            spent = join.spent  # billed, so the answer's usage tells it
+            call.notes[:] = _notes(progress, model)
 
     async def plain(
         self,
@@ -116,15 +151,16 @@ class NativeUpstream(Upstream):
         credential_id: str | None = None,
     ) -> bytes:
         """A method with one small reply, retried like an answer; `body` makes the request for an upstream id."""
-        progress = Progress(self.gone.get(model.id, model.id), {}, thinking=False)
+        progress = self.begin({}, model, exchange)
         while True:
             progress.attempts += 1
-            slot = await self.slot(progress.model_id, progress.bad_slots, credential_id)
-            if meter is not None:
-                meter.outcome.attempts += 1
-                meter.outcome.credential_id = slot.id
-            call = RelayCall(f"models/{progress.model_id}:{method}", encode(body(progress.model_id)), query=query)
+            slot = None
             try:
+                slot = await self.slot(progress.model_id, progress.bad_slots, credential_id)
+                if meter is not None:
+                    meter.outcome.attempts += 1
+                    meter.outcome.use(slot)
+                call = RelayCall(f"models/{progress.model_id}:{method}", encode(body(progress.model_id)), query=query)
                 async with self.client.relay(call, slot.key, deadline_s=exchange.remaining_s) as reply:
                     answer = await whole_body(reply)
             except GatewayError as error:
@@ -135,15 +171,6 @@ class NativeUpstream(Upstream):
             if meter is not None:
                 meter.outcome.model_version = progress.model_id  # these replies name none
             return answer
-
-    async def slot(self, model_id: str, bad: set[str], wanted: str | None) -> Credential:
-        """A healthy credential, or the one that owns what the request refers to."""
-        passed = set(bad)
-        while True:
-            slot = await self.pool.choose(model_id, passed)
-            if wanted is None or slot.id == wanted:
-                return slot
-            passed.add(slot.id)
 
     async def fetch(
         self, call: RelayCall, model_id: str, exchange: Exchange, credential_id: str | None = None
@@ -157,43 +184,64 @@ class NativeUpstream(Upstream):
             self.pool.rest(slot, model_id, error)
             raise
 
-    async def _relayed(
-        self, call: NativeCall, progress: Progress, slot: Credential, exchange: Exchange, meter: Meter
+    async def _judged(
+        self, call: NativeCall, progress: Progress, attempt: _Attempt, exchange: Exchange, meter: Meter
     ) -> AsyncGenerator[Element]:
-        outcome = meter.outcome
-        outcome.attempts += 1
-        outcome.credential_id = slot.id
-        number, reader, hop, join = outcome.attempts, ReplyReader(), Hop(), _Join()
+        """The objects of an answer worth showing. One that says nothing, or that the model failed at, is asked for once
+        more; the second time it is the answer, with the upstream's own word for it."""
+        gate, echo = Gate(), EchoCut(call.echo_prefix, whole=not call.stream)
+        async with aclosing(self._relayed(call, progress, attempt, exchange, meter)) as elements:
+            async for element in elements:
+                for passed in gate.feed(element, settled=attempt.settled):
+                    if shown := echo.feed(passed):
+                        yield shown
+        end = _end(attempt.reader, complete=not call.stream)
+        meter.outcome.finish_reason = end.reason if end else ""
+        if end is not None and not gate.visible:
+            _judge(end, progress)
+        for passed in gate.close(void=end is not None and end.finish == "fault"):
+            if shown := echo.feed(passed):
+                yield shown
+
+    async def _relayed(
+        self, call: NativeCall, progress: Progress, attempt: _Attempt, exchange: Exchange, meter: Meter
+    ) -> AsyncGenerator[Element]:
+        """The objects of one attempt, its hops joined. The reader has read what has been yielded, and no more."""
+        reader, hop, join = attempt.reader, attempt.hop, attempt.join
         whole: list[Element] = []
-        while hop.wanted:
-            relay = call.relay(progress.model_id, hop.request(progress.request))
-            fresh = hop.number > 0
-            try:
-                async with aclosing(self._objects(call, relay, slot, progress, exchange, meter)) as elements:
-                    async for element in elements:
-                        exchange.mark_first_byte()
-                        if fresh:
-                            reader.next_hop()
-                            join.next_hop()
-                            fresh = False
-                        reader.feed(element.chunk)  # an error object raises
-                        note(meter, reader, number)
-                        join.watch(element.chunk)
-                        if not call.stream:
-                            whole.append(element)
-                        elif call.join and (join.held or joined.ends_hop(element.chunk)):
-                            join.held.append(element)  # what it becomes is known at the end of the hop
-                        else:
-                            yield join.element(element)
-                hop.follow(reader, may_go_on=call.join and self.may_hop(hop, exchange))
-            except GatewayError as error:
-                if not call.join or not await self.resume(hop, reader, error, fresh=fresh, exchange=exchange):
-                    raise
-            for element in _settled(join, more=hop.wanted):
-                yield element
-        meter.outcome.finish_reason = _finish(reader, complete=not call.stream)
+        try:
+            while hop.wanted:
+                relay = call.relay(progress.model_id, hop.request(progress.request))
+                fresh = hop.number > 0
+                try:
+                    async with aclosing(
+                        self._objects(call, relay, attempt.slot, progress, exchange, meter)
+                    ) as elements:
+                        async for element in elements:
+                            exchange.mark_first_byte()
+                            if fresh:
+                                reader.next_hop()
+                                join.next_hop()
+                                fresh = False
+                            reader.feed(element.chunk)  # an error object raises
+                            join.watch(element.chunk)
+                            if not call.stream:
+                                whole.append(element)
+                            elif call.join and (join.held or joined.ends_hop(element.chunk)):
+                                join.held.append(element)  # what it becomes is known at the end of the hop
+                            else:
+                                yield join.element(element)
+                    hop.follow(reader, may_go_on=call.join and self.may_hop(hop, exchange))
+                except GatewayError as error:
+                    if not call.join or not await self.resume(hop, reader, error, fresh=fresh, exchange=exchange):
+                        raise
+                for element in _settled(join, more=hop.wanted):
+                    yield element
+        finally:  # also where the client has left
+            if reader.started:
+                note(meter, reader, attempt.number)
         if whole:
-            yield whole[0] if len(whole) == 1 else Element(joined.whole([item.chunk for item in whole]), None)
+            yield _one(whole, join)
 
     async def _objects(
         self,
@@ -246,6 +294,11 @@ def parsed(raw: bytes) -> dict[str, Any]:
     return value
 
 
+def passed(raw: bytes, options: Options) -> bytes:
+    """A plain reply as it came, or the part of it that the client wants to see."""
+    return raw if options.mask is None else written(parsed(raw), options)
+
+
 def _element(raw: bytes) -> Element:
     return Element(parsed(raw), raw)
 
@@ -259,21 +312,39 @@ def _settled(join: _Join, *, more: bool) -> list[Element]:
     return [join.element(element) for element in open_ended if joined.shows_something(element.chunk)]
 
 
+def _judge(end: End, progress: Progress) -> None:
+    """An answer that showed nothing: once more, where another try may say more."""
+    if end.finish == "account":
+        raise GatewayError("upstream_auth", "The upstream has disabled this project.", reason=end.reason.lower())
+    if end.finish in ("stop", "no_output", "fault") and not progress.refilled:
+        progress.refilled = True
+        if end.reason == "MISSING_THOUGHT_SIGNATURE":
+            progress.request = with_sentinels(progress.request)
+        raise _AskAgain
+
+
 def _notes(progress: Progress, model: ResolvedModel) -> list[str]:
     """Items for `x-gateway-warnings`: another model than the one sent first, and what was repaired."""
     notes = [f"model:{progress.model_id}"] if progress.model_id != model.id else []
     return notes + [f"repaired:{reason}" for reason in sorted(progress.repaired)]
 
 
-def _finish(reader: ReplyReader, *, complete: bool) -> str:
-    """The upstream's word for the end; a stream without one broke off, a whole body without one is what it is."""
+def _one(hops: list[Element], join: _Join) -> Element:
+    """Plain replies to all hops as one."""
+    if len(hops) == 1:
+        return join.element(hops[0])
+    before = join.usages[: len(join.usages) - len(hops) + 1]  # of answers that were asked for again
+    whole = joined.whole([hop.chunk for hop in hops])
+    return Element(joined.later(whole, join.response_id, before) if before else whole, None)
+
+
+def _end(reader: ReplyReader, *, complete: bool) -> End | None:
+    """How the answer ended; a stream without a word for it broke off, a whole body without one is what it is."""
     try:
         end = reader.close()[-1]
     except GatewayError:
         if complete:
-            return ""
+            return None
         raise
     assert isinstance(end, End)
-    if end.finish == "account" and complete:
-        raise GatewayError("upstream_auth", "The upstream has disabled this project.", reason=end.reason.lower())
-    return end.reason
+    return end

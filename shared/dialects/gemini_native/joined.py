@@ -7,6 +7,8 @@ with that token. Each bills its own tokens, so the joined answer tells their sum
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from shared.dialects.gemini_native.elements import candidates_of, parts_of
+
 _COUNTERS = (
     "promptTokenCount",
     "cachedContentTokenCount",
@@ -19,19 +21,19 @@ _DETAILS = ("promptTokensDetails", "cacheTokensDetails", "candidatesTokensDetail
 
 
 def ends_hop(chunk: Mapping[str, Any]) -> bool:
-    return any(candidate.get("finishReason") == "CONTINUATION" for candidate in _candidates(chunk))
+    return any(candidate.get("finishReason") == "CONTINUATION" for candidate in candidates_of(chunk))
 
 
 def unfinished(chunk: Mapping[str, Any]) -> dict[str, Any]:
     """The chunk without what says that the hop ends here."""
     hidden = ("finishReason", "finishMessage", "continuationToken")
-    kept = [{n: v for n, v in candidate.items() if n not in hidden} for candidate in _candidates(chunk)]
+    kept = [{n: v for n, v in candidate.items() if n not in hidden} for candidate in candidates_of(chunk)]
     return {**chunk, "candidates": kept}
 
 
 def shows_something(chunk: Mapping[str, Any]) -> bool:
     """Whether a chunk holds any part besides empty text."""
-    parts = [part for candidate in _candidates(chunk) for part in candidate.get("content", {}).get("parts", ())]
+    parts = [part for candidate in candidates_of(chunk) for part in parts_of(candidate)]
     return any(part.get("text") != "" or "thoughtSignature" in part for part in parts)
 
 
@@ -48,10 +50,10 @@ def later(chunk: Mapping[str, Any], response_id: str, earlier: Sequence[Mapping[
 def whole(hops: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The plain replies of all hops as one: parts in order, the last word on everything else."""
     last = hops[-1]
-    parts = [part for hop in hops for part in _first(hop).get("content", {}).get("parts", ())]
+    parts = [part for hop in hops for part in parts_of(_first(hop))]
     candidate = {**_first(last), "content": {"role": "model", **_first(last).get("content", {}), "parts": _run(parts)}}
     out = later(last, hops[0].get("responseId", ""), [hop.get("usageMetadata", {}) for hop in hops[:-1]])
-    return {**out, "candidates": [candidate, *_candidates(last)[1:]]}
+    return {**out, "candidates": [candidate, *candidates_of(last)[1:]]}
 
 
 def summed(usages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -83,11 +85,6 @@ def _plain(part: Mapping[str, Any]) -> bool:
     return isinstance(part.get("text"), str) and set(part) == {"text"}
 
 
-def _candidates(chunk: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    rows = chunk.get("candidates")
-    return [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
-
-
 def _first(chunk: Mapping[str, Any]) -> Mapping[str, Any]:
-    rows = _candidates(chunk)
+    rows = candidates_of(chunk)
     return rows[0] if rows else {}

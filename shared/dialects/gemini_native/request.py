@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from shared.dialects.gemini_native.canonical import canonical, refused
+from shared.dialects.gemini_native.choices import MAX_CHOICES
 from shared.gemini.catalog import Capabilities, ResolvedModel
 from shared.gemini.thinking import thinking_config
 from shared.gemini.types import GenerateContentRequest
@@ -28,12 +29,15 @@ _CONTINUE = "Continue your last message exactly where it ends, without repeating
 @dataclass(frozen=True, slots=True)
 class NativeRequest:
     """`warnings` are `code:detail` items for `x-gateway-warnings`; `owned` names the stored objects that the request
-    uses, as `files/x` and `cachedContents/x`. `continues`: the client follows long decodes itself."""
+    uses, as `files/x` and `cachedContents/x`. `continues`: the client follows long decodes itself. `choices`: answers
+    that are asked for, each by itself. `echo_prefix`: text of a trailing model turn that the answer may repeat."""
 
     request: GenerateContentRequest
     warnings: list[str] = field(default_factory=list)
     owned: tuple[str, ...] = ()
     continues: bool = False
+    choices: int = 1
+    echo_prefix: str = ""
 
 
 def read_generate(
@@ -46,6 +50,7 @@ def read_generate(
     if model.aliased:
         warnings.append(f"model:{model.id}")
     config = request.pop("generationConfig", {})
+    choices = _choices(config)
     _settle_sampling(config, model.capabilities, warnings)
     _limit_output(config, model.capabilities, max_output_tokens, warnings)
     _apply_name(config, request, model)
@@ -53,9 +58,15 @@ def read_generate(
         request["generationConfig"] = config
     if safety_off and not request.get("safetySettings"):
         request["safetySettings"] = [{"category": f"HARM_CATEGORY_{word}", "threshold": "OFF"} for word in _ADJUSTABLE]
-    _settle_contents(request, model, warnings)
+    _settle_contents(request, model)
+    echo_prefix = _continue_prefill(request, model.capabilities, warnings)
     return NativeRequest(
-        cast(GenerateContentRequest, request), warnings, tuple(owned(request)), "continuationToken" in request
+        cast(GenerateContentRequest, request),
+        warnings,
+        tuple(owned(request)),
+        "continuationToken" in request,
+        choices,
+        echo_prefix,
     )
 
 
@@ -108,8 +119,15 @@ def _settle_sampling(config: dict[str, Any], caps: Capabilities, warnings: list[
             warnings.append(f"ignored:generationConfig.{name}")
     dropped = [name for name in _PENALTIES if config.pop(name, None) is not None]
     warnings += [f"ignored:generationConfig.{name}" for name in dropped]
-    if config.get("candidateCount") == 1:
-        del config["candidateCount"]  # the default, which 3.x refuses to be told
+
+
+def _choices(config: dict[str, Any]) -> int:
+    """Taken out of the config: streams take only one candidate, and 3.x refuses to be told even that."""
+    count: int = config.pop("candidateCount", 1)
+    if not 1 <= count <= MAX_CHOICES:
+        path = "generation_config.candidate_count"
+        raise refused(path, f"* GenerateContentRequest.{path}: it must be from 1 to {MAX_CHOICES}.")
+    return count
 
 
 def _limit_output(config: dict[str, Any], caps: Capabilities, ceiling: int | None, warnings: list[str]) -> None:
@@ -145,7 +163,7 @@ def _apply_name(config: dict[str, Any], request: dict[str, Any], model: Resolved
         request["tools"] = [*request.get("tools", ()), {"googleSearch": {}}]
 
 
-def _settle_contents(request: dict[str, Any], model: ResolvedModel, warnings: list[str]) -> None:
+def _settle_contents(request: dict[str, Any], model: ResolvedModel) -> None:
     contents = request.get("contents")
     if not contents:
         return
@@ -159,11 +177,20 @@ def _settle_contents(request: dict[str, Any], model: ResolvedModel, warnings: li
                         part[name].pop("id", None)  # older models refuse what newer ones issued
     if model.capabilities.call_ids:
         _pair_ids(contents)
-    last_is_model = contents[-1].get("role") == "model"
-    if last_is_model and not model.capabilities.prefill and model.id != model.requested:
-        # a client of a model that is gone may rely on a prefilled answer, which its successor refuses
-        contents.append({"role": "user", "parts": [{"text": _CONTINUE}]})
-        warnings.append("prefill:continued")
+
+
+def _continue_prefill(request: dict[str, Any], caps: Capabilities, warnings: list[str]) -> str:
+    """Newer models refuse a final model turn. One of words stays, is followed by a turn that asks to go on, and is
+    returned as what the answer may repeat; one with calls is the upstream's to refuse, as it lacks their results."""
+    contents = request.get("contents") or [{}]
+    parts = contents[-1].get("parts", ())
+    if caps.prefill or contents[-1].get("role") != "model" or any("functionCall" in part for part in parts):
+        return ""
+    contents.append({"role": "user", "parts": [{"text": _CONTINUE}]})
+    warnings.append("prefill:continued")
+    if "continuationToken" in request:  # a later hop repeats the first request, and never its beginning
+        return ""
+    return "".join(part.get("text", "") for part in parts if not part.get("thought"))
 
 
 def _pair_ids(contents: list[dict[str, Any]]) -> None:
