@@ -7,6 +7,8 @@ import json
 import re
 from typing import Any, NoReturn
 
+import orjson
+
 from shared.errors import GatewayError
 
 MAX_DEPTH = 64
@@ -16,6 +18,7 @@ _INT64_MIN, _INT64_MAX = -(2**63), 2**64 - 1
 _STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{},]', re.DOTALL)
 # line ends for many client SDKs, although legal inside JSON strings
 _LINE_ENDS = {0x2028: "\\u2028", 0x2029: "\\u2029", 0x85: "\\u0085"}
+_LINE_END_BYTES = [(chr(code).encode(), escape.encode()) for code, escape in _LINE_ENDS.items()]
 _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _ascii = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
@@ -31,9 +34,24 @@ def encode_text(value: Any) -> str:
 def encode(value: Any) -> bytes:
     """UTF-8 of `encode_text`; a lone surrogate, which UTF-8 cannot hold, is written as its escape."""
     try:
-        return encode_text(value).encode()
-    except UnicodeEncodeError:
+        data = orjson.dumps(value)
+    except orjson.JSONEncodeError:  # a surrogate, an integer beyond 64 bits, a key that is no string
         return _ascii(value).encode()
+    if b"\xe2\x80" in data or b"\xc2\x85" in data:
+        for character, escape in _LINE_END_BYTES:
+            data = data.replace(character, escape)
+    return data
+
+
+def decode_reply(data: bytes) -> Any:
+    """JSON of the upstream's. ValueError or RecursionError where it is none."""
+    # the arguments of a call are the client's data: only the standard library keeps integers of any length
+    if b'"functionCall"' not in data:
+        try:
+            return orjson.loads(data)
+        except orjson.JSONDecodeError:  # half a surrogate pair passes below
+            pass
+    return json.loads(data.decode())
 
 
 def decode_object(raw: bytes, max_nodes: int = MAX_NODES) -> dict[str, Any]:
@@ -66,14 +84,17 @@ def _refuse(message: str) -> NoReturn:
 
 def _bound(raw: bytes, max_nodes: int) -> None:
     """Depth and node count, before any tree is built."""
-    depth = nodes = 0
+    depth = nodes = containers = 0
     for match in _STRING_OR_BRACKET.finditer(raw):
         mark = match.group()
         if mark in (b"[", b"{"):
             depth += 1
             nodes += 1
+            containers += 1
             if depth > MAX_DEPTH:
                 _refuse(f"The request body is nested deeper than {MAX_DEPTH} levels.")
+            if containers > MAX_NODES:  # numbers may be many where tokens are sent, arrays of them never
+                _refuse(f"The request body holds more than {MAX_NODES} arrays and objects.")
         elif mark in (b"]", b"}"):
             depth -= 1
         elif mark == b",":

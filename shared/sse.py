@@ -5,8 +5,7 @@ strings; so everything here works on bytes and knows CR, LF and CRLF only.
 """
 
 import re
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from shared.errors import GatewayError
 
@@ -18,8 +17,7 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]')
 
 
-@dataclass(frozen=True, slots=True)
-class SseEvent:
+class SseEvent(NamedTuple):
     """One event. `bare` is JSON that stood outside any field, as the upstream sends errors in mid-stream."""
 
     data: bytes
@@ -52,10 +50,12 @@ class SseSplitter:
         self._total += len(data)
         if self._total > self._max_total:
             raise GatewayError("upstream_invalid_response", "The upstream's reply is too large.")
+        events: list[SseEvent] = []
+        if self._started and not (self._buffer or self._data or self._bare or self._event or self._after_cr):
+            data = data[self._take_plain(data, events) :]
         self._buffer += data
         if not self._started and not self._skip_bom():
             return []
-        events: list[SseEvent] = []
         for line in self._lines():
             self._take(line, events)
         self._check_size(self._size + len(self._buffer))
@@ -71,6 +71,20 @@ class SseSplitter:
         self._end_bare(events)
         self._end_event(events)
         return events
+
+    def _take_plain(self, data: bytes, events: list[SseEvent]) -> int:
+        """Whole events of one data line with CRLF line ends, which is all that the upstream sends unless something is
+        wrong; the number of bytes they took."""
+        start = 0
+        while (end := data.find(b"\r\n\r\n", start)) >= 0 and data.startswith(b"data: ", start):
+            value = data[start + 6 : end]
+            if b"\n" in value or b"\r" in value:
+                break
+            if len(value) > self._max_event:
+                self._check_size(len(value))
+            events.append(SseEvent(value))
+            start = end + 4
+        return start
 
     def _skip_bom(self) -> bool:
         """Whether the start is settled: a byte order mark may come in pieces."""
@@ -151,7 +165,6 @@ class SseSplitter:
 def frame(data: bytes | str, event: str | None = None) -> bytes:
     """One event as bytes: `event:` where given, a `data:` field per line, LF line ends, the blank line that ends it."""
     encoded = data.encode() if isinstance(data, str) else data
-    head = f"event: {event}\n".encode() if event else b""
-    if b"\n" not in encoded and b"\r" not in encoded:
-        return head + b"data: " + encoded + b"\n\n"
-    return head + b"".join(b"data: " + line + b"\n" for line in _LINE_END.split(encoded)) + b"\n"
+    if b"\n" in encoded or b"\r" in encoded:
+        encoded = b"\ndata: ".join(_LINE_END.split(encoded))
+    return b"event: %b\ndata: %b\n\n" % (event.encode(), encoded) if event else b"data: %b\n\n" % encoded

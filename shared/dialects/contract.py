@@ -71,6 +71,11 @@ class ReplyContext:
     requested_model: str
     seal: Seal | None = None  # encrypts and authenticates what a client carries for us
     shown_id: str = ""  # the id that the client was told; empty: `request_id`
+    clock: Callable[[], int] | None = None  # epoch seconds; None: time stands still
+
+    @property
+    def now(self) -> int:
+        return self.created if self.clock is None else self.clock()
 
     @property
     def error_id(self) -> str:

@@ -55,6 +55,15 @@ class Capabilities:
 
 
 @dataclass(frozen=True, slots=True)
+class Fallback:
+    """A model that answers where another one cannot: what is sent, what will run, and what that accepts."""
+
+    id: str
+    effective: str
+    capabilities: Capabilities
+
+
+@dataclass(frozen=True, slots=True)
 class ResolvedModel:
     """A client's model name, understood. `capabilities` are those of `effective`, which is also what the upstream
     bills; a re-routed 2.5 model keeps its thinking budget."""
@@ -70,6 +79,7 @@ class ResolvedModel:
     search: bool  # Google Search, asked for by the name
     candidates: tuple[str, ...]  # names a key's scope must allow: the bare name asked for, `id`, `effective`
     aliased: bool  # another name than the one asked for is sent
+    fallbacks: tuple[Fallback, ...] = ()  # of the deployment's own alias, in order
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +117,14 @@ class _Reading:
     effort: str | None = None
     thinking: bool = False
     search: bool = False
+    fallbacks: tuple[str, ...] = ()
 
 
-def resolve(name: str, today: date, *, overrides: Mapping[str, str] | None = None) -> ResolvedModel:
+def resolve(name: str, today: date, *, overrides: Mapping[str, str | tuple[str, ...]] | None = None) -> ResolvedModel:
     """The model behind `name` on the UTC day `today`.
 
-    `overrides` is the deployment's own alias table (name to name); it wins over the built-in one. Exact names come
+    `overrides` is the deployment's own alias table (name to name, or to several of which the later ones answer where
+    the first cannot); it wins over the built-in one. Exact names come
     first, then one prefix or suffix at a time is taken off, then dead generations and Claude's families are mapped,
     and an unknown `gemini-*` or `gemma-*` passes with the newest rules. Raises GatewayError `model_not_found`, with one
     text for malformed, unknown and unserved names.
@@ -140,6 +152,7 @@ def resolve(name: str, today: date, *, overrides: Mapping[str, str] | None = Non
         search=reading.search,
         candidates=tuple(dict.fromkeys((spoken, target, effective))),
         aliased=target != spoken,
+        fallbacks=tuple(_fallback(link, today) for link in reading.fallbacks),
     )
 
 
@@ -195,7 +208,15 @@ def model_info(model: str) -> ModelInfo:
     return ModelInfo(model, name, capabilities.input_limit, capabilities.output_limit, created, methods)
 
 
-def _read(reading: _Reading, overrides: Mapping[str, str]) -> str:
+def _fallback(name: str, today: date) -> Fallback:
+    target = _target(name)[0]
+    if not _UPSTREAM_ID.fullmatch(target):
+        raise not_found(name)
+    effective = effective_id(target, today)
+    return Fallback(target, effective, _capabilities_behind(target, effective))
+
+
+def _read(reading: _Reading, overrides: Mapping[str, str | tuple[str, ...]]) -> str:
     """Takes the name apart until a table knows the rest; returns the bare name the client asked for."""
     seen: set[str] = set()
     spoken = ""
@@ -204,7 +225,9 @@ def _read(reading: _Reading, overrides: Mapping[str, str]) -> str:
         if name in overrides and name not in seen:
             seen.add(name)
             spoken = spoken or name
-            reading.name = overrides[name]
+            row = overrides[name]
+            reading.name, *rest = (row,) if isinstance(row, str) else row
+            reading.fallbacks = reading.fallbacks or tuple(rest)
         elif name in MODELS or name in ALIASES or not (_strip(reading) or _undate(reading, overrides)):
             return spoken or reading.name
 
@@ -233,7 +256,7 @@ def _strip(reading: _Reading) -> bool:
     return reading.name != name
 
 
-def _undate(reading: _Reading, overrides: Mapping[str, str]) -> bool:
+def _undate(reading: _Reading, overrides: Mapping[str, object]) -> bool:
     """Takes a date off the name where a table knows the rest; else it stays, as part of a name nobody listed yet."""
     bare = _DATE.sub("", reading.name)
     if bare == reading.name or not (bare in overrides or bare in MODELS or bare in ALIASES):

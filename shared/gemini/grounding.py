@@ -1,12 +1,19 @@
-"""`groundingMetadata` as citations with character offsets, and how many searches it stands for."""
+"""`groundingMetadata` as citations with character offsets, how many searches it stands for, and the links in it."""
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from shared.events import Citation
+from shared.events import Citation, JsonObject
 
+# Sources of a web search are named by links that lead through here; their titles are the hosts of the pages.
+REDIRECT_HOST = "vertexaisearch.cloud.google.com"
+
+_REDIRECT = re.compile(rf"https://{re.escape(REDIRECT_HOST)}(/[!-~]{{0,4000}})")
 # The kinds of a grounding chunk that hold a link, in the order of preference.
 _SOURCES = ("web", "maps", "image", "retrievedContext")
+_LINKS = ("uri", "sourceUri")
 
 
 class TextMap:
@@ -82,15 +89,67 @@ def search_queries(metadata: Mapping[str, Any]) -> int:
     return int(any(kind in chunk for chunk in chunks for kind in ("web", "maps", "image")))
 
 
+def redirect_path(url: str) -> str | None:
+    """Path and query of a redirect of Google's, as they may stand in a request line; None for any other link."""
+    found = _REDIRECT.fullmatch(url)
+    return found[1] if found else None
+
+
+def redirects(cited: Iterable[Citation], metadata: JsonObject) -> list[str]:
+    """The redirects of Google's that an answer names, in its citations or in the `metadata` of its end, each once."""
+    links = [item.url for item in cited]
+    for chunk in _objects(_grounding(metadata).get("groundingChunks")):
+        links += [source[name] for source in _sources(chunk) for name in _LINKS if isinstance(source.get(name), str)]
+    return [link for link in dict.fromkeys(links) if redirect_path(link) is not None]
+
+
+def retarget(cited: Iterable[Citation], targets: Mapping[str, str]) -> list[Citation]:
+    """The citations with links replaced by where they lead, as far as `targets` knows."""
+    return [dataclasses.replace(item, url=targets.get(item.url, item.url)) for item in cited]
+
+
+def retarget_metadata(metadata: JsonObject, targets: Mapping[str, str]) -> JsonObject:
+    """The same for the `metadata` of an end, which is left as it is itself."""
+    grounding = _grounding(metadata)
+    chunks = grounding.get("groundingChunks")
+    if not isinstance(chunks, list):
+        return metadata
+    changed = [_retargeted(chunk, targets) for chunk in chunks]
+    return {**metadata, "groundingMetadata": {**grounding, "groundingChunks": changed}}
+
+
+def _retargeted(chunk: Any, targets: Mapping[str, str]) -> Any:
+    if not isinstance(chunk, Mapping):
+        return chunk
+    return {
+        kind: {
+            name: targets.get(value, value) if name in _LINKS and isinstance(value, str) else value
+            for name, value in source.items()
+        }
+        if kind in _SOURCES and isinstance(source, Mapping)
+        else source
+        for kind, source in chunk.items()
+    }
+
+
+def _grounding(metadata: JsonObject) -> Mapping[str, Any]:
+    grounding = metadata.get("groundingMetadata")
+    return grounding if isinstance(grounding, Mapping) else {}
+
+
+def _sources(chunk: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for kind in _SOURCES:
+        if isinstance(source := chunk.get(kind), Mapping):
+            yield source
+
+
 def _source(chunk: Mapping[str, Any]) -> tuple[str, str] | None:
     """(url, title) of a grounding chunk; file search has a title without a link."""
-    for kind in _SOURCES:
-        source = chunk.get(kind)
-        if isinstance(source, Mapping):
-            url = source.get("uri") or source.get("sourceUri") or ""
-            title = source.get("title") or ""
-            if isinstance(url, str) and isinstance(title, str) and (url or title):
-                return url, title
+    for source in _sources(chunk):
+        url = source.get("uri") or source.get("sourceUri") or ""
+        title = source.get("title") or ""
+        if isinstance(url, str) and isinstance(title, str) and (url or title):
+            return url, title
     return None
 
 

@@ -129,9 +129,10 @@ def estimate_nano(price: Price, input_tokens: int, output_tokens: int, *, servic
 def reservation_nano(
     model: ResolvedModel, today: date, input_tokens: int, output_tokens: int, *, service_tier: str = ""
 ) -> int:
-    """The estimate at the dearest model that may answer: the one sent, the one Google runs for it, the fallback. Raises
-    like `price_of`."""
-    names = dict.fromkeys(name for name in (model.id, model.effective, model.fallback_on_404) if name)
+    """The estimate at the dearest model that may answer: the one sent, the one Google runs for it, every fallback.
+    Raises like `price_of`."""
+    links = [name for link in model.fallbacks for name in (link.id, link.effective)]
+    names = dict.fromkeys(name for name in (model.id, model.effective, model.fallback_on_404, *links) if name)
     prices = (price_of(name, today)[0] for name in names)
     return max(estimate_nano(price, input_tokens, output_tokens, service_tier=service_tier) for price in prices)
 

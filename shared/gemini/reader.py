@@ -115,7 +115,7 @@ class ReplyReader:
     def feed(self, chunk: Mapping[str, Any]) -> list[Event]:
         """The events of one chunk. An error object raises the `GatewayError` that it means: its own kind before
         anything was read, `upstream_interrupted` with the finer word as `reason` after."""
-        if not isinstance(chunk, Mapping):
+        if not isinstance(chunk, dict):
             raise GatewayError("upstream_invalid_response", "A chunk of the upstream's reply is no object.")
         if "error" in chunk:
             raise self._failure(chunk)
@@ -126,7 +126,7 @@ class ReplyReader:
         if candidate is not None:
             self._read_candidate(candidate, events)
         feedback = chunk.get("promptFeedback")
-        if isinstance(feedback, Mapping):
+        if isinstance(feedback, dict):
             reason = enum_word(feedback.get("blockReason"), BLOCK_NUMBERS)
             self._hop.block_reason = reason or self._hop.block_reason or ""
         self._read_usage(chunk)
@@ -176,16 +176,16 @@ class ReplyReader:
         if not self.started:
             self.started = True
             metadata = chunk.get("usageMetadata")
-            counted = read_usage(metadata) if isinstance(metadata, Mapping) and has_counters(metadata) else None
+            counted = read_usage(metadata) if isinstance(metadata, dict) and has_counters(metadata) else None
             events.append(Start(self.response_id, self.model_version, counted))
 
     def _read_candidate(self, candidate: Mapping[str, Any], events: list[Event]) -> None:
         hop = self._hop
         hop.candidate_seen = True
         content = candidate.get("content")
-        parts = content.get("parts") if isinstance(content, Mapping) else None
+        parts = content.get("parts") if isinstance(content, dict) else None
         for part in parts if isinstance(parts, list) else []:
-            if isinstance(part, Mapping):
+            if isinstance(part, dict):
                 hop.usage_is_last = hop.token_is_fresh = False
                 if self._held or "functionCall" in part:
                     self._held.append(part)
@@ -193,7 +193,7 @@ class ReplyReader:
                     self._read_part(part, events)
         if self._read_ending(candidate):
             self._release(finish_class(hop.finish), events)
-        if isinstance(candidate.get("logprobsResult"), Mapping):
+        if isinstance(candidate.get("logprobsResult"), dict):
             events.append(_logprobs(candidate["logprobsResult"]))
 
     def _read_ending(self, candidate: Mapping[str, Any]) -> bool:
@@ -210,7 +210,7 @@ class ReplyReader:
         for name in _METADATA:
             if candidate.get(name):
                 self._metadata[name] = candidate[name]
-        if isinstance(grounding := candidate.get("groundingMetadata"), Mapping) and grounding:
+        if isinstance(grounding := candidate.get("groundingMetadata"), dict) and grounding:
             hop.grounding = grounding
         return settled
 
@@ -280,17 +280,17 @@ class ReplyReader:
         """The event of a part that is no text; None for one that shows nothing: a draft image among the thoughts, or a
         piece of a call, which only Vertex AI sends, and which must not run."""
         index = self._next_index
-        if isinstance(call := part.get("functionCall"), Mapping) and _is_whole(call):
+        if isinstance(call := part.get("functionCall"), dict) and _is_whole(call):
             return ToolCall(index, call["name"], _arguments(call.get("args")), _id(call), signature)
         thought = part.get("thought") is True
-        if isinstance(blob := part.get("inlineData"), Mapping) and (self._drafts or not thought):
+        if isinstance(blob := part.get("inlineData"), dict) and (self._drafts or not thought):
             data = _text(blob.get("data"))
             kind = Draft if thought else Media
             return kind(index, _text(blob.get("mimeType")), data, signature) if data else None
-        if isinstance(code := part.get("executableCode"), Mapping):
+        if isinstance(code := part.get("executableCode"), dict):
             language = enum_word(code.get("language"), LANGUAGE_NUMBERS)
             return Code(index, language, _text(code.get("code")), _id(code), signature)
-        if isinstance(result := part.get("codeExecutionResult"), Mapping):
+        if isinstance(result := part.get("codeExecutionResult"), dict):
             outcome = enum_word(result.get("outcome"), OUTCOME_NUMBERS)
             return CodeResult(index, outcome, _text(result.get("output")), _id(result), signature)
         if "toolCall" in part or "toolResponse" in part:
@@ -313,7 +313,7 @@ def _first_candidate(chunk: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The candidate with index 0; an absent index means 0."""
     candidates = chunk.get("candidates")
     for candidate in candidates if isinstance(candidates, list) else []:
-        if isinstance(candidate, Mapping) and not candidate.get("index"):
+        if isinstance(candidate, dict) and not candidate.get("index"):
             return candidate
     return None
 
@@ -324,7 +324,7 @@ def _logprobs(result: Mapping[str, Any]) -> Logprobs:
 
 
 def _objects(listed: Any) -> tuple[Mapping[str, Any], ...]:
-    return tuple(item for item in listed if isinstance(item, Mapping)) if isinstance(listed, list) else ()
+    return tuple(item for item in listed if isinstance(item, dict)) if isinstance(listed, list) else ()
 
 
 def _is_whole(call: Mapping[str, Any]) -> bool:
@@ -333,7 +333,7 @@ def _is_whole(call: Mapping[str, Any]) -> bool:
 
 def _arguments(args: Any) -> Mapping[str, Any]:
     """Calls without parameters come with `{}`, once with nothing at all."""
-    if isinstance(args, Mapping):
+    if isinstance(args, dict):
         return args
     return {} if args is None else {"value": args}
 

@@ -26,7 +26,10 @@ _COUNTERS = (
 
 def has_counters(metadata: Any) -> bool:
     """Whether an object counts anything: Vertex AI sends `usageMetadata` with a traffic type only in early chunks."""
-    return isinstance(metadata, Mapping) and any(metadata.get(name) is not None for name in _COUNTERS)
+    if not isinstance(metadata, dict):
+        return False
+    # the first is there in almost every chunk of a stream
+    return metadata.get(_COUNTERS[0]) is not None or any(metadata.get(name) is not None for name in _COUNTERS)
 
 
 def read_usage(metadata: Mapping[str, Any], *, text_characters: int = 0, thought_characters: int = 0) -> Usage:

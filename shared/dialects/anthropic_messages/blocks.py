@@ -5,8 +5,8 @@ from typing import Any
 
 from shared.dialects.anthropic_messages.fields import blocks, invalid, loose_objects
 from shared.dialects.anthropic_messages.sources import document, image, search_result, text_part
+from shared.dialects.anthropic_messages.stills import Stills
 from shared.dialects.anthropic_messages.tools import reference_name
-from shared.gemini.catalog import Capabilities
 from shared.gemini.tool_names import ToolNames
 from shared.gemini.types import Part
 
@@ -26,11 +26,11 @@ _MEDIA = ("image", "document", "container_upload")
 
 
 class BlockReader:
-    """Blocks as parts for one model; `names` spells tools as the upstream knows them."""
+    """The blocks of one request as parts; `names` spells tools as the upstream knows them."""
 
-    def __init__(self, caps: Capabilities, names: ToolNames) -> None:
-        self._caps = caps
+    def __init__(self, names: ToolNames) -> None:
         self._names = names
+        self._stills = Stills()
 
     def parts(self, block: Mapping[str, Any], where: str) -> Iterator[Part]:
         """The parts of one block, none for an empty one. Raises invalid_request for a type that cannot stand here."""
@@ -38,9 +38,9 @@ class BlockReader:
             case "text":
                 yield from text_part(block, where)
             case "image":
-                yield image(block, where, self._caps)
+                yield image(block, where, self._stills)
             case "document":
-                yield from document(block, where, self._caps)
+                yield from document(block, where, self._stills)
             case "search_result":
                 yield from search_result(block, where)
             case "tool_reference":

@@ -113,7 +113,7 @@ class _History:
     def __init__(self, caps: Capabilities, plan: ToolPlan, lookup: SignatureLookup, notes: Notes) -> None:
         self._caps = caps
         self._notes = notes
-        self._blocks = BlockReader(caps, plan.names)
+        self._blocks = BlockReader(plan.names)
         self._assistant = AssistantReader(caps, plan, lookup, self._blocks)
         self._results = ResultReader(caps, plan.names, self._blocks)
         self._bound: set[str] = set()  # the paths of results that a call waited for

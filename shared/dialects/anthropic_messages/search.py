@@ -17,10 +17,9 @@ from shared.dialects.anthropic_messages.headers import rfc3339
 from shared.dialects.anthropic_messages.ids import public_id
 from shared.dialects.contract import ReplyContext
 from shared.events import Citation, JsonObject
+from shared.gemini.grounding import REDIRECT_HOST
 
 _CITED_TEXT = 150  # characters
-# Google's links lead through this host; the title then is the host of the source.
-_REDIRECT_HOST = "vertexaisearch.cloud.google.com"
 _FETCH_ERRORS = {
     "URL_RETRIEVAL_STATUS_ERROR": "url_not_accessible",
     "URL_RETRIEVAL_STATUS_PAYWALL": "url_not_accessible",
@@ -188,7 +187,7 @@ def _place(source: Source) -> tuple[str, str]:
         host = split.hostname or ""
     except ValueError:
         return "", ""
-    if host == _REDIRECT_HOST:
+    if host == REDIRECT_HOST:  # the title is the host of the page behind it
         return source.title.strip().lower(), ""
     return host, split.path
 

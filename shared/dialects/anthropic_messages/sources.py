@@ -1,4 +1,5 @@
-"""Images and documents as Gemini parts. Nothing is fetched: a public link goes upstream as it is."""
+"""Images and documents as Gemini parts. Nothing is fetched: a public link goes upstream as it is. A GIF in the request
+itself becomes a PNG."""
 
 import binascii
 import re
@@ -6,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from shared.dialects.anthropic_messages.fields import blocks, filled, invalid, mapping, optional_string, string
-from shared.gemini.catalog import Capabilities
+from shared.dialects.anthropic_messages.stills import Stills
+from shared.gemini.file_links import KEPT_FILE
 from shared.gemini.media_types import normalise_mime, sniff
 from shared.gemini.parts import media_part
 from shared.gemini.public_urls import is_gemini_file
@@ -14,26 +16,24 @@ from shared.gemini.types import Part
 
 _DATA_URL = re.compile(r"data:[^,]{0,200},", re.IGNORECASE)
 _SPACE = str.maketrans("", "", " \t\r\n")
-_WITHOUT_GIF = ("1.", "2.", "gemma")  # models from 3 on take what older ones refuse
 _HEAD = 2048  # base64 characters: more than any magic number needs, and a multiple of 4
 
 
-def image(block: Mapping[str, Any], where: str, caps: Capabilities) -> Part:
+def image(block: Mapping[str, Any], where: str, stills: Stills) -> Part:
     """The part of an `image` block. Its type is what the first bytes say, because clients mislabel screenshots."""
     param = f"{where}.source"
     source = mapping(block.get("source"), param)
     kind = source.get("type")
     if kind == "base64":
-        part = _inline(source, param, "image/")
-        if part["inlineData"]["mimeType"] == "image/gif" and caps.family.startswith(_WITHOUT_GIF):
-            raise invalid("This model does not take GIF images: send PNG, JPEG or WebP", param)
-        return part
+        return _inline(source, param, "image/", stills)
     if kind == "url":
-        return _linked(source, param, "image/jpeg")
+        return _linked(source, param, "image/jpeg", stills)
+    if kept := _kept(source, param):
+        return kept
     raise _unknown_source(kind, param)
 
 
-def document(block: Mapping[str, Any], where: str, caps: Capabilities) -> Iterator[Part]:
+def document(block: Mapping[str, Any], where: str, stills: Stills) -> Iterator[Part]:
     """The parts of a `document` block: its title and context as text, then the file; text documents as one text."""
     param = f"{where}.source"
     source = mapping(block.get("source"), param)
@@ -49,11 +49,13 @@ def document(block: Mapping[str, Any], where: str, caps: Capabilities) -> Iterat
     if heading:
         yield {"text": heading}
     if kind == "base64":
-        yield _inline(source, param, "")
+        yield _inline(source, param, "", stills)
     elif kind == "url":
-        yield _linked(source, param, "application/pdf")
+        yield _linked(source, param, "application/pdf", stills)
     elif kind == "content":
-        yield from _nested(source.get("content"), f"{param}.content", caps)
+        yield from _nested(source.get("content"), f"{param}.content", stills)
+    elif kept := _kept(source, param):
+        yield kept
     else:
         raise _unknown_source(kind, param)
 
@@ -75,24 +77,24 @@ def text_part(block: Mapping[str, Any], where: str) -> Iterator[Part]:
         yield {"text": text}
 
 
-def _nested(content: Any, where: str, caps: Capabilities) -> Iterator[Part]:
+def _nested(content: Any, where: str, stills: Stills) -> Iterator[Part]:
     for param, item in blocks(content, where):
         if item.get("type") == "text":
             yield from text_part(item, param)
         elif item.get("type") == "image":
-            yield image(item, param, caps)
+            yield image(item, param, stills)
         else:
             raise invalid("Input should be 'text' or 'image'", f"{param}.type")
 
 
-def _inline(source: Mapping[str, Any], param: str, family: str) -> Part:
+def _inline(source: Mapping[str, Any], param: str, family: str, stills: Stills) -> Part:
     where = f"{param}.data"
     data = _DATA_URL.sub("", filled(source.get("data"), where), count=1).translate(_SPACE)
     stated = normalise_mime(optional_string(source.get("media_type"), f"{param}.media_type"))
     part = media_part(data, mime=_proven(data) or stated, param=where)
     if "inlineData" not in part or not part["inlineData"]["mimeType"].startswith(family):
         raise invalid("The data is not of a supported type", where)
-    return part
+    return stills.still(part, where)
 
 
 def _proven(data: str) -> str | None:
@@ -104,17 +106,25 @@ def _proven(data: str) -> str | None:
         return None
 
 
-def _linked(source: Mapping[str, Any], param: str, fallback: str) -> Part:
+def _linked(source: Mapping[str, Any], param: str, fallback: str, stills: Stills) -> Part:
     where = f"{param}.url"
     url = filled(source.get("url"), where).strip()
     if _DATA_URL.match(url):
-        return media_part(url, mime=None, param=where)
+        return stills.still(media_part(url, mime=None, param=where), where)
     if not url.lower().startswith("https://"):
         raise invalid("Only HTTPS URLs are supported", where)
     part = media_part(url, mime=None, param=where)
     if "mimeType" not in part["fileData"] and not is_gemini_file(url):
         return {"fileData": {"mimeType": fallback, "fileUri": url}}
     return part
+
+
+def _kept(source: Mapping[str, Any], param: str) -> Part | None:
+    """A file that the client left at the gateway: by OpenAI's API, for there is none of Anthropic's here."""
+    file_id = source.get("file_id")
+    if source.get("type") == "file" and isinstance(file_id, str) and KEPT_FILE.fullmatch(file_id):
+        return media_part(file_id, mime=None, param=f"{param}.file_id")
+    return None
 
 
 def _unknown_source(kind: Any, param: str) -> Exception:

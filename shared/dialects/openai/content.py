@@ -8,6 +8,7 @@ from typing import Any
 
 from shared.dialects.openai.fields import either_case, invalid, mapping, number, string
 from shared.gemini.catalog import Capabilities
+from shared.gemini.file_links import KEPT_FILE
 from shared.gemini.parts import media_part, normalise_mime
 from shared.gemini.types import Part, VideoMetadata
 
@@ -189,7 +190,7 @@ def _file(item: Mapping[str, Any], where: str) -> Part:
 
 def _uploaded(value: Any, param: str, mime: str | None = None) -> Part:
     file_id = string(value, param)
-    if not _UPSTREAM_FILE.fullmatch(file_id):
+    if not _UPSTREAM_FILE.fullmatch(file_id) and not KEPT_FILE.fullmatch(file_id):
         raise invalid("The file is not known. Send its content as file_data, or a Gemini file as files/<id>.", param)
     return media_part(file_id, mime=mime, param=param)
 

@@ -36,6 +36,7 @@ Delta = dict[str, Any]
 Fragment = tuple[Delta, dict[str, Any] | None]  # a delta, and the logprobs beside it
 
 _FINISH = {"stop": "stop", "length": "length", "continuation": "length", "blocked": "content_filter", "fault": "stop"}
+_MARK = "\0text\0"  # a template's place for the text; no id and no model name holds a NUL
 _METADATA = {
     "groundingMetadata": "grounding_metadata",
     "citationMetadata": "citation_metadata",
@@ -206,6 +207,7 @@ class ChatRenderer:
         self._reply = reply
         self._head = _Head(reply)
         self._chunk: dict[str, Any] | None = None
+        self._templates: dict[int, tuple[bytes, bytes]] = {}  # what stands before and after the text
         self._choices = [Choice(options, reply.request_id, reply.created) for _ in range(translation.choices)]
 
     def feed(self, event: Event, choice: int = 0) -> bytes:
@@ -215,6 +217,9 @@ class ChatRenderer:
         state = self._choices[choice]
         frames = [opening] if opening else []
         for delta, logprobs in state.deltas(event):
+            if len(delta) == 1 and logprobs is None and "content" in delta:
+                frames.append(self._text_frame(choice, delta["content"]))
+                continue
             finished = state.finish_reason if not delta else None
             frames.append(self._frame(choice, delta, finished, logprobs))
         return b"".join(frames)
@@ -240,6 +245,14 @@ class ChatRenderer:
         self._start()
         role = {"role": "assistant", "content": "", "refusal": None}
         return b"".join(self._frame(index, role, None, None) for index in range(len(self._choices)))
+
+    def _text_frame(self, choice: int, text: str) -> bytes:
+        """The frame of plain text, which is most of them: only the text differs, so only the text is encoded."""
+        template = self._templates.get(choice)
+        if template is None:
+            before, _, after = self._frame(choice, {"content": _MARK}, None, None).partition(encode(_MARK))
+            template = self._templates[choice] = (before, after)
+        return b"%b%b%b" % (template[0], encode(text), template[1])
 
     def _frame(self, choice: int, delta: Delta, finish: str | None, logprobs: dict[str, Any] | None) -> bytes:
         entry: dict[str, Any] = {"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": finish}

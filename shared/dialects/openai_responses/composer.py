@@ -15,7 +15,13 @@ from shared.dialects.openai_responses.errors import response_error
 from shared.dialects.openai_responses.message_item import MessageItem
 from shared.dialects.openai_responses.options import ResponseOptions, ToolKind
 from shared.dialects.openai_responses.reasoning_item import ReasoningItem
-from shared.dialects.openai_responses.server_items import code_outputs, queries_of, sources_of, web_search_item
+from shared.dialects.openai_responses.server_items import (
+    code_outputs,
+    queries_of,
+    searches_of,
+    sources_of,
+    web_search_item,
+)
 from shared.dialects.openai_responses.usage import response_usage
 from shared.errors import GatewayError
 from shared.events import (
@@ -130,7 +136,7 @@ class Composer:
             "id": response_id(self._reply.request_id),
             "object": "response",
             "created_at": self._reply.created,
-            "completed_at": None,
+            "completed_at": self._reply.now if status == "completed" else None,
             "status": status,
             "error": None,
             "incomplete_details": None,
@@ -374,13 +380,13 @@ class Composer:
     def _finish(self, end: End) -> None:
         """What the end says besides its usage: the search behind the answer, a refusal."""
         self._end = end
-        grounding = end.metadata.get("groundingMetadata") or {}
+        grounding = end.metadata.get("groundingMetadata")
         sources = sources_of(grounding)
         searches = [item for item in self._output if item["type"] == "web_search_call"]
         for item in searches:
             item["action"] = {**item["action"], "sources": sources}
         status = "incomplete" if self._incomplete(end) else "completed"
-        queries = [query for query in grounding.get("webSearchQueries") or [] if isinstance(query, str)]
+        queries = searches_of(grounding)
         if queries and not searches:
             self._close_items(status)
             self._search(queries, sources)

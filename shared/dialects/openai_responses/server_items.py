@@ -16,12 +16,18 @@ def queries_of(part: Mapping[str, Any]) -> list[str] | None:
     return [query for query in queries if isinstance(query, str)] if isinstance(queries, list) else []
 
 
-def sources_of(grounding: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The web pages behind an answer."""
-    chunks = grounding.get("groundingChunks")
+def sources_of(grounding: object) -> list[dict[str, str]]:
+    """The web pages behind an answer; none behind metadata of an unknown shape."""
+    chunks = grounding.get("groundingChunks") if isinstance(grounding, Mapping) else None
     webs = [chunk.get("web") for chunk in chunks if isinstance(chunk, Mapping)] if isinstance(chunks, list) else []
     links = [web.get("uri") for web in webs if isinstance(web, Mapping)]
     return [{"type": "url", "url": link} for link in links if isinstance(link, str)]
+
+
+def searches_of(grounding: object) -> list[str]:
+    """What was searched for, in metadata of any shape."""
+    queries = grounding.get("webSearchQueries") if isinstance(grounding, Mapping) else None
+    return [query for query in queries if isinstance(query, str)] if isinstance(queries, list) else []
 
 
 def web_search_item(item_id: str, queries: list[str], sources: list[dict[str, str]]) -> dict[str, Any]:

@@ -16,7 +16,6 @@ MID = "gemini-3-flash-preview"  # levels, sampling, prefill, signatures
 NEW = "gemini-3.8-flash"  # levels, no sampling, no prefill, signatures
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-GIF = "R0lGODlhAQABAAAAACw="
 PDF = "JVBERi0xLjQKJSVFT0YK"
 SIGNED = "c2lnbmF0dXJl"
 

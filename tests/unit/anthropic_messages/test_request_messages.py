@@ -4,7 +4,6 @@ import pytest
 
 from shared.dialects.anthropic_messages.messages import CONTINUE
 from tests.unit.anthropic_messages.request_setup import (
-    GIF,
     HI,
     MID,
     NEW,
@@ -67,12 +66,6 @@ def test_links_are_handed_on_unfetched():
     for url in ("http://example.com/a.png", "ftp://example.com/a", "/etc/passwd"):
         assert refusal({"messages": [user(linked("image", url))]}).param == "messages[0].content[0].source.url"
     assert refusal({"messages": [user(linked("image", "https://169.254.169.254/a"))]}).kind == "url_not_allowed"
-
-
-def test_gif_goes_to_models_that_take_it():
-    gif = image(GIF, "image/gif")
-    assert parts(gif) == [{"inlineData": {"mimeType": "image/gif", "data": GIF}}]
-    assert refusal({"messages": [user(gif)]}, OLD).param == "messages[0].content[0].source"
 
 
 @pytest.mark.parametrize(
