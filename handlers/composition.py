@@ -1,31 +1,41 @@
 """How a function is put together: settings from the environment, stores on AWS, the app on both."""
 
+import importlib
 import os
-from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from shared.gateway import telemetry
-from shared.gateway.app import build_app
+from shared.gateway.app import build_app, outside
 from shared.gateway.auth import Authenticator
+from shared.gateway.front_door import FrontDoor, OneAddress
+from shared.gateway.kept_files import KeptFiles
 from shared.gateway.keyring import KeyDirectory
 from shared.gateway.pipeline import Services
 from shared.gateway.pool import CredentialPool
+from shared.gateway.request_media import FetcherOnDemand
+from shared.gateway.retry_budget import RetryBudget
 from shared.gateway.settings import ConfigurationError, Settings
 from shared.gateway.upstream import Upstream
 from shared.gemini.client import GeminiClient
 from shared.stores.aws import Aws
+from shared.stores.cooldowns import DynamoCooldowns
 from shared.stores.dynamodb import DynamoLedger
 from shared.stores.key_stores import open_key_store
 from shared.stores.lambda_invoke import LambdaInvoker
 from shared.stores.owned_objects import DynamoOwnedObjects
-from shared.stores.protocols import Credential, Invoker, KeyStore
+from shared.stores.protocols import Credential, Invoker, KeyStore, OriginSecrets, StoreUnavailable
 from shared.stores.responses import DynamoResponseStore
-from shared.stores.secrets import SecretsManagerStore
+from shared.stores.s3 import S3Objects
+from shared.stores.secrets import SecretsManagerOrigin, SecretsManagerStore
 from shared.stores.signatures import DynamoSignatureStore
 from shared.stores.sqs import SqsSettlementQueue
+
+type App = Starlette | OneAddress | FrontDoor
 
 _REQUIRED = ("USAGE_TABLE", "KEY_PARAMETER_PREFIX", "PEPPER_SECRET_ID", "SETTLE_QUEUE_URL")
 
@@ -43,18 +53,23 @@ class Stores:
     responses: DynamoResponseStore
     owned: DynamoOwnedObjects
     invoker: Invoker | None
+    cooldowns: DynamoCooldowns
+    origin: OriginSecrets | None  # None: whoever knows the address may ask
+    objects: S3Objects | None = None  # None: clients leave no files here
 
 
 def open_stores(environ: Mapping[str, str], aws: Aws | None = None, *, patient: bool = False) -> Stores:
-    """`aws` None means boto3's own search for credentials; `patient` lets a key lookup take longer than a function
-    would wait, as a busy laptop may."""
+    """`aws` None: the function's own account, by its environment; `patient` lets a key lookup take longer than a
+    function would wait, as a busy laptop may."""
     missing = [name for name in _REQUIRED if not environ.get(name)]
     if missing:
         raise ConfigurationError(f"not set: {', '.join(missing)}")
-    aws = aws or Aws()
+    aws = aws or Aws(environ)
     table = environ["USAGE_TABLE"]
     pool = environ.get("GEMINI_POOL_SECRET_ID", "")
     function_name = environ.get("AWS_LAMBDA_FUNCTION_NAME", "")
+    origin = environ.get("ORIGIN_SECRET_ID", "")
+    bucket = environ.get("UPLOAD_BUCKET", "")
     return Stores(
         aws=aws,
         keys=open_key_store(environ, aws, patient=patient),
@@ -65,6 +80,9 @@ def open_stores(environ: Mapping[str, str], aws: Aws | None = None, *, patient: 
         responses=DynamoResponseStore(aws, table),
         owned=DynamoOwnedObjects(aws, table),
         invoker=LambdaInvoker(aws, function_name) if function_name else None,
+        cooldowns=DynamoCooldowns(aws, table),
+        origin=SecretsManagerOrigin(aws, origin) if origin else None,
+        objects=S3Objects(aws, bucket) if bucket else None,
     )
 
 
@@ -74,33 +92,72 @@ def _own_pool(environ: Mapping[str, str]) -> list[Credential]:
     return [Credential(id=f"env{position}", key=text) for position, text in enumerate(filter(None, texts))]
 
 
-def open_services(settings: Settings, stores: Stores) -> Services:
-    directory = KeyDirectory(stores.keys, stores.secrets)
-    client = GeminiClient(settings.gemini_base_url)
+def open_services(settings: Settings, stores: Stores, directory: KeyDirectory | None = None) -> Services:
+    client = GeminiClient(
+        settings.gemini_base_url, timeouts=settings.timeouts, breaker_failures=settings.breaker_failures
+    )
+    pool = CredentialPool(
+        stores.secrets,
+        shared=stores.cooldowns if settings.shared_cooldowns else None,
+        retries=RetryBudget(settings.retry_budget),
+    )
     return Services(
         settings=settings,
-        authenticator=Authenticator(directory),
+        authenticator=Authenticator(directory or KeyDirectory(stores.keys, stores.secrets)),
         ledger=stores.ledger,
         queue=stores.queue,
         signatures=stores.signatures,
-        upstream=Upstream(client, CredentialPool(stores.secrets), settings),
+        upstream=Upstream(client, pool, settings),
         secrets=stores.secrets,
         kept=stores.responses,
         invoker=stores.invoker,
         owned=stores.owned,
+        files=KeptFiles(stores.objects, stores.owned) if stores.objects else None,
+        signer=stores.objects,
+        fetcher=FetcherOnDemand(plain_http=settings.url_fetch == "on") if settings.url_fetch != "off" else None,
     )
 
 
-def data_plane(endpoints: Collection[str] | None = None, environ: Mapping[str, str] = os.environ) -> Starlette:
-    """The app of a function that serves these endpoints (None: all), its stores warmed before the first request."""
+def data_plane(endpoints: Collection[str], environ: Mapping[str, str] = os.environ) -> App:
+    """The app of a function that serves these endpoints, its stores warmed before the first request."""
     settings = Settings.from_env(environ)
     telemetry.configure(settings.log_level)
-    stores = open_stores(environ)
-    services = open_services(settings, stores)
+    stores = open_stores(environ, Aws(environ, direct=True))
+    return guarded(build_app(open_services(settings, stores), endpoints, warming(stores)), stores)
+
+
+def both_planes(environ: Mapping[str, str] = os.environ) -> App:
+    """The app of a function that serves every path. FastAPI is imported by the control plane's first request only."""
+    settings = Settings.from_env(environ)
+    telemetry.configure(settings.log_level)
+    stores = open_stores(environ, Aws(environ, direct=True))
+    directory = KeyDirectory(stores.keys, stores.secrets)  # one for both planes: a change of a key is seen at once
+    services = open_services(settings, stores, directory)
+
+    def control() -> ASGIApp:
+        composition = importlib.import_module("handlers.control_composition")
+        app: ASGIApp = composition.control_app(environ, stores, directory, services.authenticator, None)
+        return app
+
+    return guarded(OneAddress(build_app(services, None, warming(stores)), control), stores)
+
+
+def guarded(app: App, stores: Stores) -> App:
+    """Behind the check that requests came in through the edge, where one is there."""
+    return app if stores.origin is None else FrontDoor(app, stores.origin, outside)
+
+
+def warming(stores: Stores) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+    """A lifespan that pays for AWS's clients, and for the first look at the origin secret, before any request."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         await stores.aws.warm("ssm", "secretsmanager", "dynamodb")
+        if stores.origin is not None:
+            try:
+                await stores.origin.accepted()
+            except StoreUnavailable as error:
+                telemetry.log("origin_secret_unreadable", level=40, exc=error)  # every request gets 503, and tries anew
         yield
 
-    return build_app(services, endpoints, lifespan)
+    return lifespan

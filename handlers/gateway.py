@@ -1,7 +1,7 @@
-"""Every path of the data plane in one function, for small deployments."""
+"""Every path of both planes in one function, for small deployments."""
 
 from mangum import Mangum
 
-from handlers.composition import data_plane
+from handlers.composition import both_planes
 
-handler = Mangum(data_plane())
+handler = Mangum(both_planes())

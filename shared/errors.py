@@ -59,7 +59,7 @@ class GatewayError(Exception):
     `message` is shown to the client and never holds a secret or prompt text. `param` is the JSON path in the client's
     own body (`messages[2].content[0].type`). `retry_after` is in seconds; None where waiting does not help. `reason`
     is a finer word for the kind in lower case, such as `malformed_function_call`. `allow` lists the methods of a 405,
-    `limits` is what a limit that refused looks like.
+    `limits` is what a limit that refused looks like. `retried`: the upstream was asked again already, in vain.
     """
 
     def __init__(
@@ -81,6 +81,7 @@ class GatewayError(Exception):
         self.reason = reason
         self.allow = allow
         self.limits = limits
+        self.retried = False
 
     def __repr__(self) -> str:
         return f"GatewayError({self.kind!r}, {self.message!r}, param={self.param!r}, reason={self.reason!r})"

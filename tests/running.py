@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.canaries import WATCH
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -41,7 +43,7 @@ class Gateway:
 
     def rows(self, kid: str) -> list[dict[str, Any]]:
         day = time.strftime("%Y-%m-%d", time.gmtime())
-        return self.gwctl("usage", "requests", "--key", kid, "--day", day)["data"]
+        return self.gwctl("usage", "requests", "--key", kid, "--day", day, "--oldest-first")["data"]
 
     def row(self, kid: str, number: int = 1, patience_s: float = 5.0) -> list[dict[str, Any]]:
         """The rows of a key once there are `number` of them: settlement follows the last byte."""
@@ -72,7 +74,8 @@ def running_gateway(state: Path, environment: Mapping[str, str]) -> Iterator[Gat
     base_url = f"http://127.0.0.1:{port}"
     state.mkdir(parents=True, exist_ok=True)
     log = state / "gateway.log"
-    environ = clean_environment() | {"GATEWAY_PORT": str(port), "GATEWAY_STATE_DIR": str(state)} | dict(environment)
+    given = {"GATEWAY_PORT": str(port), "GATEWAY_STATE_DIR": str(state), "LOG_LEVEL": "INFO"}
+    environ = clean_environment() | given | dict(environment)
     with log.open("a") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "infra.local"],
@@ -85,6 +88,8 @@ def running_gateway(state: Path, environment: Mapping[str, str]) -> Iterator[Gat
     try:
         _await_health(base_url, process, log)
         made = json.loads((state / "credentials.json").read_text())
+        secrets = [*environ.get("GEMINI_API_KEY", "").split(","), made["client_key"], made["admin_key"]]
+        WATCH.gateway(port, log, secrets)
         yield Gateway(base_url, made["client_key"], made["admin_key"], state, process, log)
     finally:
         process.send_signal(signal.SIGINT)

@@ -81,11 +81,12 @@ def requests(
     context: typer.Context,
     key: Annotated[str, typer.Option(help="The kid of a key.")],
     on: Annotated[str, typer.Option("--day", help="A day, UTC, such as 2027-01-31.")],
+    oldest_first: Annotated[bool, typer.Option("--oldest-first", help="In the order they came.")] = False,
     as_csv: AsCsv = False,
     as_json: AsJson = False,
 ) -> None:
-    """Every request of a key on one day, in the order they came."""
-    rows = run(_requests(context.obj, key, compact(day(on))))
+    """Every request of a key on one day, the newest first."""
+    rows = run(_requests(context.obj, key, compact(day(on)), newest_first=not oldest_first))
     if as_json:
         print_json({"data": rows})
     elif as_csv:
@@ -106,14 +107,14 @@ async def _totals(target: Target, kid: str | None, first: str, last: str) -> lis
     return found
 
 
-async def _requests(target: Target, kid: str, on: str) -> list[dict[str, Any]]:
+async def _requests(target: Target, kid: str, on: str, *, newest_first: bool) -> list[dict[str, Any]]:
     deployment = await open_deployment(os.environ, target)
     record = await deployment.registry.held(kid)
     found: list[dict[str, Any]] = []
     with errors().status("reading requests") as status:
         cursor: str | None = None
         while True:
-            page, cursor = await deployment.usage.rows(record.acct, on, cursor, _PAGE)
+            page, cursor = await deployment.usage.rows(record.acct, on, cursor, _PAGE, newest_first=newest_first)
             found += _of_kid(page, kid)
             status.update(f"reading requests: {len(found)}")
             if cursor is None:

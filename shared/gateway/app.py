@@ -2,6 +2,7 @@
 the dialect of its path."""
 
 import importlib
+import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
@@ -22,11 +23,12 @@ from shared.gateway.pipeline import Pipeline, Services
 from shared.gateway.registry import MEDIA, ROWS, Row, load
 from shared.gateway.responses import json_response
 from shared.gateway.settings import Settings
-from shared.gateway.telemetry import log
+from shared.gateway.telemetry import begin, log, redact, refused
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Action = Callable[[Request, Exchange, Any, str], Awaitable[Response]]
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+_BRACES = re.compile(r"\{[^}]*\}")
 _GOOGLE_PATHS = ("/v1beta/models", "/v1alpha/", "/upload/", "/ws/")
 # asked without a key by Claude Code before its first request
 _PROBES = ("/", "/api/hello", "/api/event_logging/batch")
@@ -49,6 +51,8 @@ def build_app(
         actions = {**actions, **_response_actions(services)}
     if endpoints is None or "native" in endpoints:
         actions = {**actions, **_native_actions(services)}
+    if endpoints is None or "files" in endpoints:
+        actions = {**actions, **_file_actions(services, actions)}
     routes: list[BaseRoute] = [Route("/health", _open({"status": "ok"}), methods=["GET"])]
     if endpoints is None or "messages" in endpoints:
         routes += [Route(path, _open({}), methods=["GET", "POST"]) for path in _PROBES]
@@ -91,6 +95,12 @@ def _native_actions(services: Services) -> Mapping[str, Action]:
     return actions
 
 
+def _file_actions(services: Services, known: Mapping[str, Action]) -> Mapping[str, Action]:
+    module = importlib.import_module("shared.gateway.uploads")
+    actions: Mapping[str, Action] = module.file_actions(services, known)
+    return actions
+
+
 async def _no_websocket(websocket: WebSocket) -> None:
     module = importlib.import_module("shared.gateway.responses_api")
     await websocket.send_denial_response(module.upgrade_refused())
@@ -107,29 +117,50 @@ def _open(body: Mapping[str, Any]) -> Endpoint:
 
 def _endpoint(action: Action, settings: Settings, row: Row) -> Endpoint:
     load(row.dialect)
+    pattern = _BRACES.sub("{}", row.path)
+    alike = [method for other in ROWS if _BRACES.sub("{}", other.path) == pattern for method in other.methods]
+    allowed = tuple(sorted({*row.methods, *alike}))
 
     async def serve(request: Request) -> Response:
         exchange = Exchange.begin(request, settings.request_timeout_s)
+        begin(exchange.request_id, request.headers.get("traceparent", "")[:60])
         dialect = load(_spoken(request, row))
         try:
+            if _respelled(request, row):
+                raise GatewayError("not_found", "Unknown path.")
             if ("GET" if request.method == "HEAD" else request.method) not in row.methods:
-                raise GatewayError("method_not_allowed", f"{request.method} is not allowed here.", allow=row.methods)
+                raise GatewayError("method_not_allowed", f"{request.method} is not allowed here.", allow=allowed)
             response = await action(request, exchange, dialect, row.endpoint)
             if "project" in request.path_params:  # free text that authorises nothing, of use to the operator only
                 log("addressed", request_id=exchange.request_id, **request.path_params)
         except GatewayError as error:
             response = _refusal(dialect, error, exchange)
+            if not exchange.booked:
+                refused(error.kind, response.status_code, endpoint=row.endpoint, dialect=row.dialect)
         except Exception as error:
             log("request_failed", level=40, exc=error, request_id=exchange.request_id)
             response = _refusal(dialect, GatewayError("internal", "Internal error."), exchange)
         _identify(response, exchange, dialect)
+        if row.endpoint in ("native", "models") and "key" in request.query_params:
+            response.headers["cache-control"] = "no-store"  # the address holds a key
         return response
 
     return serve
 
 
+def _respelled(request: Request, row: Row) -> bool:
+    """A path has one spelling. What stands between its slashes may be encoded where it is the client's own word, a
+    slash only in a model's name."""
+    raw = request.scope.get("raw_path") or b""
+    if "{" not in row.path:
+        return b"%" in raw
+    return ":path}" not in row.path and b"%2f" in raw.lower()
+
+
 def _spoken(request: Request, row: Row) -> str:
-    """The dialect of an answer: `/v1/models` is one path for three kinds of clients."""
+    """The dialect of an answer: `/v1/models` is one path for three kinds of clients, `/v1/files` for two."""
+    if row.action in ("files", "file") and request.method != "POST" and speaks_google(request):
+        return "gemini_native"
     if row.endpoint != "models" or row.dialect == "gemini_native":
         return row.dialect
     if speaks_anthropic(request):
@@ -138,9 +169,12 @@ def _spoken(request: Request, row: Row) -> str:
 
 
 def _refusal(dialect: Dialect, error: GatewayError, exchange: Exchange) -> Response:
+    error.message = redact(error.message)
     status, body, headers = dialect.render_error(error, exchange.shown_id)
     if error.limits is not None:
         headers = {**dialect.limit_headers(error.limits, exchange.created), **headers}
+    if error.retried and error.retry_after is None:  # at one layer only; a wait that is named is the client's
+        headers = {**headers, "x-should-retry": "false"}
     return json_response(status, body, headers)
 
 
@@ -152,16 +186,17 @@ def _identify(response: Response, exchange: Exchange, dialect: Dialect) -> None:
 
 
 async def _unrouted(request: Request, error: Exception) -> Response:
-    return _outside(request, GatewayError("not_found", f"Unknown path: {request.url.path[:200]}"))
+    return outside(request, GatewayError("not_found", f"Unknown path: {request.url.path[:200]}"))
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
     """What escaped everything else. Starlette logs and re-raises after this answer."""
-    return _outside(request, GatewayError("internal", "Internal error."))
+    return outside(request, GatewayError("internal", "Internal error."))
 
 
-def _outside(request: Request, error: GatewayError) -> Response:
-    """An error where no row decides the dialect; OpenAI's shape is what most clients read."""
+def outside(request: Request, error: GatewayError) -> Response:
+    """An error where no row decides the dialect; OpenAI's shape is what most clients read, and holds the control
+    plane's."""
     exchange = Exchange.begin(request, 0)
     anthropic = speaks_anthropic(request) or "/messages" in request.scope["path"]
     google = request.scope["path"].startswith(_GOOGLE_PATHS) or (not anthropic and speaks_google(request))

@@ -161,5 +161,6 @@ def scoped(record: KeyRecord, model: ResolvedModel) -> ResolvedModel:
     if not model_allowed(record, model.candidates):
         raise not_found(model.requested)
     if model.fallback_on_404 and not model_allowed(record, [model.fallback_on_404]):
-        return dataclasses.replace(model, fallback_on_404=None)
-    return model
+        model = dataclasses.replace(model, fallback_on_404=None)
+    within = tuple(link for link in model.fallbacks if model_allowed(record, (link.id, link.effective)))
+    return model if within == model.fallbacks else dataclasses.replace(model, fallbacks=within)

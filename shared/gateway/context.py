@@ -36,8 +36,11 @@ class Exchange:
     source_ip: str
     nonce: str = field(default_factory=lambda: secrets.token_hex(8))
     first_byte: float | None = None
+    streamed: bool = False  # the status leaves before the answer is whole
+    served: str = ""  # the id that the answer came from, where that is settled
     api_version: str = ""
     body_sha: str | None = None  # the body's digest, with an Idempotency-Key only
+    booked: bool = False  # its usage line was written
 
     @classmethod
     def begin(cls, request: Request, timeout_s: float) -> "Exchange":

@@ -18,14 +18,7 @@ from shared.gateway.control_keys import key_routes
 from shared.gateway.control_usage import admin_usage_routes, own_usage_routes
 from shared.gateway.responses import json_response
 
-# what the control plane answers, for whoever shares an address between the planes
-PREFIXES = ("/admin", "/v1/usage", "/docs", "/openapi.json", "/console")
 OPEN_PATHS = frozenset({"/docs", "/openapi.json", "/health"})  # without a key: nothing in them is of a deployment
-
-
-def serves(path: str) -> bool:
-    """Whether a path belongs to the control plane."""
-    return any(path == prefix or path.startswith(prefix + "/") for prefix in PREFIXES)
 
 
 def build_control_app(plane: ControlPlane, pages: Sequence[Route] = (), lifespan: Any = None) -> FastAPI:

@@ -1,23 +1,30 @@
 """Who may ask the control plane, and what it is made of."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from fastapi import Request
 
 from shared.gateway.auth import Authenticator, check_address
 from shared.gateway.context import Exchange
 from shared.gateway.key_registry import KeyRegistry
-from shared.stores.protocols import KeyRecord, UsageReader
+from shared.stores.protocols import GlobalTotals, KeyRecord, UsageReader
 
 
 @dataclass(frozen=True, slots=True)
 class ControlPlane:
-    """What a control-plane function is made of."""
+    """What a control-plane function is made of.
+
+    `addresses`: where clients of `chat`, `responses`, `messages` and `gemini` are served, base URLs without a slash at
+    the end; empty where one address serves them all.
+    """
 
     authenticator: Authenticator
     registry: KeyRegistry
     usage: UsageReader
+    totals: GlobalTotals
     max_body_bytes: int = 65_536
+    addresses: Mapping[str, str] = field(default_factory=dict)
 
 
 def exchange_of(request: Request) -> Exchange:

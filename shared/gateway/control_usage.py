@@ -1,6 +1,7 @@
 """`/admin/usage` for operators and `/v1/usage` for the holders of keys."""
 
-from typing import Annotated, Any
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
@@ -8,14 +9,28 @@ from starlette.responses import Response
 from shared.gateway import usage_queries as queries
 from shared.gateway.control_access import ControlPlane, exchange_of, holder
 from shared.gateway.responses import json_response
-from shared.stores.protocols import KeyRecord
+from shared.stores.protocols import KeyRecord, UsageTotal
 
 _PAGE = 100
+_EXACT_KEYS = 256  # beyond them reading each one's aggregates takes seconds
+
 
 First = Annotated[str | None, Query(alias="from", description="First day, UTC; 29 days before the last if absent.")]
 Last = Annotated[str | None, Query(alias="to", description="Last day, UTC; today if absent.")]
 Day = Annotated[str | None, Query(description="A day, UTC; today if absent.")]
 Cursor = Annotated[str | None, Query(max_length=200)]
+Order = Annotated[
+    Literal["asc", "desc"],
+    Query(description="asc: in the order they came; desc: the newest first. A cursor keeps to it."),
+]
+Exact = Annotated[
+    bool | None,
+    Query(
+        description="true: the sum of every key's own totals, which hold each request as soon as its answer has ended; "
+        "false: the totals of all keys together, some minutes behind, in as many reads for any number of keys. If "
+        "absent: exact up to 256 keys. Always exact where a key is named or grouped by; `eventual` says which it is.",
+    ),
+]
 Limit = Annotated[int, Query(ge=1, le=queries.LARGEST_PAGE)]
 Holder = Annotated[KeyRecord, Depends(holder)]
 
@@ -30,20 +45,23 @@ def admin_usage_routes(plane: ControlPlane) -> APIRouter:
         last: Last = None,
         group_by: Annotated[str, Query(description="day, model, key, or several separated by commas.")] = "day",
         kid: Annotated[str | None, Query(description="One key; every key if absent.")] = None,
+        exact: Exact = None,
     ) -> Response:
         by = queries.dimensions_of(group_by)
         start, end = queries.day_range(first, last, exchange_of(request).today)
-        records = [await plane.registry.held(kid)] if kid else await _all_keys(plane)
+        records = [await plane.registry.held(kid)] if kid else await _keys(plane, by, exact)
+        if records is None:
+            lines = await plane.totals.daily(start, end)
+            return _totals(queries.grouped_globally(lines, by), lines, eventual=True)
         found = await queries.totals_of(plane.usage, records, start, end)
-        total = queries.summed(total for _, total in found)
-        return json_response(200, {"data": queries.grouped(found, by), "total": total})
+        return _totals(queries.grouped(found, by), [total for _, total in found], eventual=False)
 
-    @routes.get("/requests", summary="The requests of a key on one day, in the order they came")
+    @routes.get("/requests", summary="The requests of a key on one day")
     async def requests(
-        request: Request, kid: str, day: Day = None, cursor: Cursor = None, limit: Limit = _PAGE
+        request: Request, kid: str, day: Day = None, cursor: Cursor = None, limit: Limit = _PAGE, order: Order = "asc"
     ) -> Response:
         record = await plane.registry.held(kid)
-        return await _requests(plane, request, record, day, cursor, limit)
+        return await _requests(plane, request, record, day, cursor, limit, order)
 
     return routes
 
@@ -61,23 +79,44 @@ def own_usage_routes(plane: ControlPlane) -> APIRouter:
 
     @routes.get("/requests", summary="This key's requests on one day")
     async def own_requests(
-        request: Request, record: Holder, day: Day = None, cursor: Cursor = None, limit: Limit = _PAGE
+        request: Request,
+        record: Holder,
+        day: Day = None,
+        cursor: Cursor = None,
+        limit: Limit = _PAGE,
+        order: Order = "asc",
     ) -> Response:
-        return await _requests(plane, request, record, day, cursor, limit)
+        return await _requests(plane, request, record, day, cursor, limit, order)
 
     return routes
 
 
+def _totals(data: list[dict[str, Any]], totals: Iterable[UsageTotal], *, eventual: bool) -> Response:
+    return json_response(200, {"data": data, "total": queries.summed(totals), "eventual": eventual})
+
+
 async def _requests(
-    plane: ControlPlane, request: Request, record: KeyRecord, day: str | None, cursor: str | None, limit: int
+    plane: ControlPlane,
+    request: Request,
+    record: KeyRecord,
+    day: str | None,
+    cursor: str | None,
+    limit: int,
+    order: str,
 ) -> Response:
     on = queries.day_of(day, "day") if day else exchange_of(request).day
-    rows, following = await queries.requests_page(plane.usage, record, on, cursor, limit)
+    newest_first = order == "desc"
+    rows, following = await queries.requests_page(plane.usage, record, on, cursor, limit, newest_first=newest_first)
     body: dict[str, Any] = {"data": rows, "next_cursor": following}
     return json_response(200, body)
 
 
-async def _all_keys(plane: ControlPlane) -> list[KeyRecord]:
+async def _keys(plane: ControlPlane, by: Sequence[str], exact: bool | None) -> list[KeyRecord] | None:
+    """Every key, whose own aggregates are exact; None where the totals of all keys are to answer instead."""
+    if "key" in by:
+        exact = True
+    if exact is False:
+        return None
     found: list[KeyRecord] = []
     cursor: str | None = None
     while True:
@@ -85,3 +124,5 @@ async def _all_keys(plane: ControlPlane) -> list[KeyRecord]:
         found += records
         if cursor is None:
             return found
+        if exact is None and len(found) > _EXACT_KEYS:
+            return None

@@ -12,8 +12,10 @@ from shared.errors import GatewayError
 from shared.gateway import auth
 from shared.gateway.budgets import input_bound
 from shared.gateway.context import Exchange
+from shared.gateway.input_bounds import refuse_routing
 from shared.gateway.pipeline import Services
 from shared.gateway.request_body import read_body
+from shared.gateway.request_media import RequestMedia, counted
 from shared.gateway.responses import json_response
 from shared.gateway.signature_keeper import SignatureKeeper
 from shared.gateway.telemetry import log
@@ -37,16 +39,23 @@ class Counter:
         services, settings = self._services, self._services.settings
         key = await services.authenticator.principal(request, exchange.source_ip, endpoint)
         body = decode_object(await read_body(request, settings.max_body_bytes))
+        refuse_routing(body)
         named = resolve(dialect.requested_model(body), exchange.today, overrides=settings.model_aliases)
         model = auth.scoped(key, named)
         keeper = SignatureKeeper(services.signatures, key.acct, model, exchange.created)
         signatures = await keeper.recall(dialect.signature_keys(body))
         context = RequestContext(model=model, signatures=signatures, strict=settings.strict_parameters)
-        tokens = await self.count(dialect.count_request(body, context), model.id, exchange)
+        asked = dialect.count_request(body, context)
+        media = services.media(key, body, asked, exchange)
+        tokens = await self.count(asked, model.id, exchange, media)
         return json_response(200, dialect.count_body(tokens))
 
-    async def count(self, body: GenerateContentRequest, model_id: str, exchange: Exchange) -> int:
-        """An estimate where the upstream is too busy to count."""
+    async def count(
+        self, body: GenerateContentRequest, model_id: str, exchange: Exchange, media: RequestMedia | None = None
+    ) -> int:
+        """An estimate where the upstream is too busy to count. What refers to an account's files is asked by itself."""
+        if media is not None:
+            return await counted(self._services.upstream, body, model_id, exchange, media)
         place = hashlib.sha256(model_id.encode() + encode(body)).digest()
         known = self._known.get(place)
         if known is not None:

@@ -4,19 +4,17 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
-from shared.events import Event
 
-
-async def merged(answers: Sequence[AsyncGenerator[Event]]) -> AsyncGenerator[tuple[int, Event]]:
+async def merged[T](answers: Sequence[AsyncGenerator[T]]) -> AsyncGenerator[tuple[int, T]]:
     """(index, event) as they come; the first failure ends them all. One answer passes without a queue."""
     if len(answers) == 1:
         async with aclosing(answers[0]) as events:
             async for event in events:
                 yield 0, event
         return
-    queue: asyncio.Queue[tuple[int, Event | BaseException | None]] = asyncio.Queue(maxsize=64)
+    queue: asyncio.Queue[tuple[int, T | BaseException | None]] = asyncio.Queue(maxsize=64)
 
-    async def pump(index: int, events: AsyncGenerator[Event]) -> None:
+    async def pump(index: int, events: AsyncGenerator[T]) -> None:
         try:
             async for event in events:
                 await queue.put((index, event))

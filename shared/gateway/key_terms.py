@@ -16,6 +16,7 @@ ENDPOINTS = (
     "embeddings",
     "images",
     "audio",
+    "files",
     "models",
     "admin",
 )

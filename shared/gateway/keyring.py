@@ -1,6 +1,7 @@
 """Client keys: their text form, and the cached directory that requests ask."""
 
 import asyncio
+import base64
 import hashlib
 import hmac
 import random
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 
 from cachetools import LRUCache, TTLCache
 
+from shared.gateway.telemetry import hide
 from shared.stores.protocols import KeyRecord, KeyStore, SecretStore, StoreUnavailable
 
 BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -168,6 +170,8 @@ def _cache_key(key: ParsedKey) -> bytes:
 
 async def named_pepper(secret_store: SecretStore, pepper_id: str | None) -> tuple[str, bytes]:
     try:
-        return await secret_store.pepper(pepper_id)
+        name, pepper = await secret_store.pepper(pepper_id)
     except KeyError as error:  # the record is of a pepper that was withdrawn, or not yet seen here
         raise StoreUnavailable(f"the pepper {pepper_id} is not known", retry_after=30) from error
+    hide(pepper.decode("latin-1"), base64.b64encode(pepper).decode())
+    return name, pepper

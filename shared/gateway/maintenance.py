@@ -1,19 +1,20 @@
-"""What keeps the books straight after crashes: the sweep of expired holds, the booking of queued settlements, and the
-reconciliation of what was booked as lost with what the log knows.
+"""What keeps the books straight after crashes: the sweep of expired holds, the booking of queued settlements, the
+reconciliation of what was booked as lost with what the log knows, and the recount of the totals of all accounts.
 
 Everything here may run twice, at the same time, or not to its end: each step is one idempotent write of the ledger.
 """
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shared.gateway import usage_lines
-from shared.gateway.telemetry import log, record
+from shared.gateway.telemetry import emf, log, record
 from shared.stores.protocols import (
+    GlobalUpkeep,
     KeyStore,
     LedgerUpkeep,
     LostRequest,
@@ -26,7 +27,9 @@ from shared.stores.protocols import (
 _AT_ONCE = 8
 _RUN_S = 1_020  # an invocation at its longest, the grace of its hold, and a minute for clocks that differ
 _ARRIVED_S = 900  # a log line that is not there by then was never written
-_DAYS_BACK = 3
+DAYS_BACK = 3
+
+Enough = Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,26 +54,44 @@ async def account_names(keys: KeyStore) -> list[str]:
             return accounts
 
 
-async def sweep(accounts: Sequence[str], ledger: LedgerUpkeep, now_s: int, enough: Callable[[], bool]) -> Upkeep:
+async def sweep(accounts: Sequence[str], ledger: LedgerUpkeep, now_s: int, enough: Enough) -> Upkeep:
     """End the holds that outlived their requests, until `enough` says so. What fails now is found again next time."""
-    looked = holds = failed = 0
+    done = Upkeep(*await _each(accounts, lambda acct: ledger.sweep_expired(acct, now_s), enough))
+    metrics = {"LostReservations": done.holds, "SweepFailures": done.failed}
+    log("swept", metrics=metrics, accounts=done.accounts, of=len(accounts), holds=done.holds, failed=done.failed)
+    return done
+
+
+async def recount(
+    accounts: Sequence[str], totals: GlobalUpkeep, now_s: int, enough: Enough, days_back: int = DAYS_BACK
+) -> dict[str, int]:
+    """Count what the stream did not bring of the last days, today included."""
+    today = datetime.fromtimestamp(now_s, UTC).date()
+    first, last = ((today - timedelta(days=back)).strftime("%Y%m%d") for back in (days_back - 1, 0))
+    looked, changed, failed = await _each(accounts, lambda acct: totals.recount(acct, first, last), enough)
+    counts = {"accounts": looked, "changed": changed, "failed": failed}
+    record("recounted", counts)
+    return counts
+
+
+async def _each(
+    accounts: Sequence[str], work: Callable[[str], Coroutine[Any, Any, int]], enough: Enough
+) -> tuple[int, int, int]:
+    """(accounts looked at, the sum of what their work returned, accounts whose store failed)."""
+    looked = found = failed = 0
     for start in range(0, len(accounts), _AT_ONCE):
         if enough():
             break
         batch = accounts[start : start + _AT_ONCE]
-        for answer in await asyncio.gather(
-            *(ledger.sweep_expired(acct, now_s) for acct in batch), return_exceptions=True
-        ):
+        for answer in await asyncio.gather(*map(work, batch), return_exceptions=True):
             looked += 1
             if isinstance(answer, StoreUnavailable):
                 failed += 1
             elif isinstance(answer, BaseException):
                 raise answer
             else:
-                holds += answer
-    done = Upkeep(looked, holds, failed)
-    log("swept", accounts=done.accounts, of=len(accounts), holds=done.holds, failed=done.failed)
-    return done
+                found += answer
+    return looked, found, failed
 
 
 async def book(
@@ -85,7 +106,8 @@ async def book(
         try:
             await settle(read(message["body"]))
         except (StoreUnavailable, ValueError) as error:
-            log("settle_failed_again", level=40, exc=error, message_id=message["messageId"])
+            failure = {"SettlementFailed": 1}
+            log("settle_failed_again", level=40, exc=error, metrics=failure, message_id=message["messageId"])
             failed.append(message["messageId"])
     return failed
 
@@ -110,20 +132,22 @@ class Reconciler:
         self._settle = settle
         self._whole_log = whole_log
 
-    async def run(self, accounts: Sequence[str], now_s: int, enough: Callable[[], bool]) -> dict[str, int]:
+    async def run(self, accounts: Sequence[str], now_s: int, enough: Enough) -> dict[str, int]:
         """Counts by what was decided: `adjusted`, `voided`, `stands`, `booked`, `failed`."""
         counts = dict.fromkeys(("adjusted", "voided", "stands", "booked", "failed"), 0)
         for rid in await self._unwritten(now_s):
             await self._count(counts, self._book(rid, now_s))
         today = datetime.fromtimestamp(now_s, UTC).date()
-        days = [(today - timedelta(days=back)).strftime("%Y%m%d") for back in range(_DAYS_BACK)]
+        days = [(today - timedelta(days=back)).strftime("%Y%m%d") for back in range(DAYS_BACK)]
         for acct in accounts:
             for day in days:
                 if enough():
                     break
                 for request in await self._lost.lost(acct, day):
                     await self._count(counts, self._judge(request, now_s))
-        record("reconciled", counts)
+        drift = counts["adjusted"] + counts["voided"] + counts["booked"]
+        metrics = {"ReconcileDrift": drift, "ReconcileFailures": counts["failed"]}
+        record("reconciled", {**emf([([["service"]], metrics)], {}), **counts})
         return counts
 
     async def _count(self, counts: dict[str, int], decision: Any) -> None:
@@ -135,12 +159,12 @@ class Reconciler:
 
     async def _unwritten(self, now_s: int) -> list[str]:
         """Requests that neither the ledger nor the queue took: their usage line is all there is."""
-        lines = await self._log.lines("settle_lost", (now_s - _DAYS_BACK * 86_400) * 1000, now_s * 1000)
+        lines = await self._log.lines("settle_lost", (now_s - DAYS_BACK * 86_400) * 1000, now_s * 1000)
         named = (str(line.get("request_id", "")) for line in lines if line.get("message") == "settle_lost")
         return list(dict.fromkeys(name for name in named if name))
 
     async def _book(self, rid: str, now_s: int) -> str:
-        settlement = _usage_of(await self._log.lines(rid, (now_s - (_DAYS_BACK + 1) * 86_400) * 1000, now_s * 1000))
+        settlement = _usage_of(await self._log.lines(rid, (now_s - (DAYS_BACK + 1) * 86_400) * 1000, now_s * 1000))
         if settlement is None:
             return "stands"
         await self._settle(settlement)

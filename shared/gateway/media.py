@@ -26,6 +26,7 @@ from shared.gateway.metering import Meter, settled_on_failure, usd
 from shared.gateway.multipart import is_form, read_form
 from shared.gateway.pipeline import Services
 from shared.gateway.request_body import read_body
+from shared.gateway.request_media import RequestMedia, answered
 from shared.gateway.responses import EventStream
 from shared.gemini.catalog import ResolvedModel, resolve
 from shared.gemini.types import GenerateContentRequest
@@ -33,7 +34,7 @@ from shared.json_codec import MAX_NODES, decode_object
 from shared.limit_state import LimitState
 from shared.stores.protocols import KeyRecord
 
-_HEARTBEAT = b": ping\n\n"
+_HEARTBEAT = b": keep-alive\n\n"
 
 
 @dataclass(slots=True)
@@ -45,6 +46,8 @@ class MediaCall:
     meter: Meter
     limits: LimitState
     warnings: list[str]
+    asked: "Asked"
+    media: RequestMedia | None = None
 
     @property
     def reply(self) -> ReplyContext:
@@ -57,7 +60,7 @@ class MediaCall:
 
     def headers(self) -> dict[str, str]:
         headers = dict(openai_media.limit_headers(self.limits, self.exchange.created))
-        headers["x-gateway-model"] = self.model.id
+        headers["x-gateway-model"] = self.exchange.served or self.model.id
         if self.warnings:
             headers["x-gateway-warnings"] = ",".join(self.warnings)
         return headers
@@ -142,7 +145,7 @@ class MediaLife:
             endpoint=endpoint,
             stream=stream,
         )
-        return MediaCall(exchange, asked.model, meter, await meter.admit(), list(warnings))
+        return MediaCall(exchange, asked.model, meter, await meter.admit(), list(warnings), asked)
 
     def settled(self, call: MediaCall) -> AbstractAsyncContextManager[None]:
         """Whatever ends the block early gives the reservation back and pays what was used."""
@@ -152,10 +155,15 @@ class MediaLife:
         self, call: MediaCall, request: GenerateContentRequest, *, drafts: bool = False
     ) -> AsyncGenerator[Event]:
         """One upstream answer."""
-        answer = self.services.upstream.answer(request, call.model, call.exchange, call.meter, drafts=drafts)
-        async with aclosing(answer) as events:
-            async for event in events:
-                yield event
+        services, asked = self.services, call.asked
+        if call.media is None:  # of the first of several answers to one request
+            body = asked.body if isinstance(asked.body, Mapping) else asked.body.members()
+            call.media = services.media(asked.key, body, request, call.exchange)
+        answer = answered(services.upstream, request, call.model, call.exchange, call.meter, call.media, drafts=drafts)
+        async with aclosing(answer) as bursts:
+            async for events in bursts:
+                for event in events:
+                    yield event
 
     async def stream(
         self,
@@ -189,7 +197,9 @@ class MediaLife:
         )
         if media_type:
             response.headers["content-type"] = media_type
+        call.exchange.streamed = True
         await response.first(settings.commit_after_s)
+        response.headers.update(call.headers())
         return response
 
 

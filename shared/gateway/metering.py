@@ -13,13 +13,14 @@ from shared.gateway.budgets import Estimate
 from shared.gateway.context import Exchange
 from shared.gateway.limits import period_of, refusal, unlimited
 from shared.gateway.settings import Settings
-from shared.gateway.telemetry import log
+from shared.gateway.telemetry import log, redact, upstream_error
 from shared.gemini.catalog import ResolvedModel
-from shared.gemini.pricing import PRICE_VERSION, cost_nano, price_of
+from shared.gemini.pricing import PRICE_VERSION, Price, cost_nano, price_of
 from shared.limit_state import LimitState
 from shared.stores.protocols import (
     Admission,
     Admitted,
+    Credential,
     KeyRecord,
     Ledger,
     Refused,
@@ -46,6 +47,7 @@ class Outcome:
     """What a request turned out to be; filled in while it runs."""
 
     calls: dict[int, Usage] = field(default_factory=dict)  # by upstream call: candidates, hops, discarded attempts
+    versions: dict[int, str] = field(default_factory=dict)  # what answered a call, where it said so
     model_version: str = ""
     upstream_response_id: str = ""
     finish_reason: str = ""
@@ -55,9 +57,16 @@ class Outcome:
     credential_id: str = ""
     service_tier: str = ""
     attempts: int = 0
+    projects: dict[int, str] = field(default_factory=dict)  # by upstream call: which one Google bills
+
+    def use(self, slot: Credential) -> None:
+        """The call that was counted last goes out with this credential."""
+        self.credential_id = slot.id
+        self.projects[self.attempts] = slot.project
 
     def fail(self, error: GatewayError) -> None:
         """The request ended in this error; its row says so where the upstream gave no reason."""
+        error.message = redact(error.message)  # the upstream's words may hold what it was sent
         self.error = error
         self.finish_reason = self.finish_reason or error.kind
 
@@ -158,22 +167,37 @@ class Meter:
 
     def cost(self) -> int:
         """Nano-dollars of what is known so far."""
-        return self._billed()[1]
+        return sum(self._billed()[1].values())
 
-    def _billed(self) -> tuple[Usage, int, RowState, bool]:
-        """(usage, cost, state, estimated)."""
+    def _billed(self) -> tuple[Usage, dict[int, int], RowState, bool]:
+        """(usage, cost by upstream call, state, estimated)."""
         outcome, today = self.outcome, self._exchange.today
         known = outcome.usage
         price, guessed = price_of(outcome.model_version or self._model.effective, today, self._model.effective)
         if known is not None:
             state: RowState = "partial" if outcome.error else "estimated" if known.estimated else "done"
             # call by call: long prompts and searches are priced per upstream call, not per request
-            cost = sum(cost_nano(usage, price) for usage in outcome.calls.values())
-            return known, cost, state, guessed or known.estimated
-        return Usage(), 0, "void", False
+            costs = {
+                call: cost_nano(usage, self._price(outcome.versions[call]) if call in outcome.versions else price)
+                for call, usage in outcome.calls.items()
+            }
+            return known, costs, state, guessed or known.estimated
+        return Usage(), {}, "void", False
+
+    def _by_project(self, costs: Mapping[int, int]) -> dict[str, int]:
+        """What each upstream project will be billed; nothing for credentials whose project nobody named."""
+        found: dict[str, int] = {}
+        projects = self.outcome.projects
+        for call, cost in costs.items():
+            project = projects.get(call) or next(iter(projects.values()), "")
+            found[project] = found.get(project, 0) + cost
+        return {project: cost for project, cost in found.items() if project and cost}
+
+    def _price(self, version: str) -> Price:
+        return price_of(version, self._exchange.today, self._model.effective)[0]
 
     def settlement(self) -> Settlement:
-        usage, cost, state, estimated = self._billed()
+        usage, costs, state, estimated = self._billed()
         outcome, exchange, key = self.outcome, self._exchange, self._key
         return Settlement(
             acct=key.acct,
@@ -186,7 +210,7 @@ class Meter:
             dialect=self._dialect,
             endpoint=self._endpoint,
             stream=self._stream,
-            model=self._model.id,
+            model=exchange.served or self._model.id,
             model_version=outcome.model_version,
             status=outcome.status,
             finish_reason=outcome.finish_reason,
@@ -194,7 +218,7 @@ class Meter:
             cached_tokens=usage.cached_tokens,
             output_tokens=usage.output_total,
             reasoning_tokens=usage.reasoning_tokens,
-            cost_nano=cost,
+            cost_nano=sum(costs.values()),
             estimate_nano=self._estimate.nano,
             estimate_tokens=self._estimate.tokens,
             price_version=PRICE_VERSION,
@@ -205,6 +229,7 @@ class Meter:
             | {f"out_{k}": v for k, v in usage.output_modalities.items()},
             upstream_response_id=outcome.upstream_response_id,
             credential_id=outcome.credential_id,
+            projects=self._by_project(costs),
             attempts=outcome.attempts,
             body_sha=exchange.body_sha,
             tpm=key.tpm,
@@ -218,15 +243,19 @@ class Meter:
     async def _settle(self) -> None:
         settlement = self.settlement()
         usage_lines.write(settlement)
+        self._exchange.booked = True
+        if (error := self.outcome.error) is not None and error.kind.startswith("upstream_"):
+            upstream_error(error.kind, request_id=settlement.rid, model=settlement.model, attempts=settlement.attempts)
         try:
             await self._ledger.settle(settlement)
         except StoreUnavailable as error:
-            log("settle_queued", level=40, exc=error, request_id=settlement.rid)
+            log("settle_queued", level=40, exc=error, metrics={"SettlementQueued": 1}, request_id=settlement.rid)
             try:
                 await self._queue.send(settlement)
             except StoreUnavailable as lost:
                 # the usage line above is the last record: reconciliation books it
-                log("settle_lost", level=50, exc=lost, request_id=settlement.rid)
+                log("settle_lost", level=50, exc=lost, metrics={"SettlementLost": 1}, request_id=settlement.rid)
+        await usage_lines.export(settlement)
 
 
 @asynccontextmanager

@@ -25,16 +25,22 @@ from shared.gateway import auth
 from shared.gateway.budgets import estimate
 from shared.gateway.context import Exchange, call_id
 from shared.gateway.fan_out import merged
+from shared.gateway.grounding_links import with_targets
 from shared.gateway.idempotency import adopt
+from shared.gateway.input_bounds import check_tools, refuse_routing
+from shared.gateway.kept_files import KeptFiles
 from shared.gateway.memory import Memory
 from shared.gateway.metering import Meter, settled_on_failure, usd
 from shared.gateway.request_body import read_body
+from shared.gateway.request_media import Fetcher, RequestMedia, answered, counted
 from shared.gateway.responses import EventStream, json_response
 from shared.gateway.settings import Settings
 from shared.gateway.shaping import Shaper
 from shared.gateway.signature_keeper import SignatureKeeper, SignedText
 from shared.gateway.upstream import Upstream
 from shared.gemini.catalog import ResolvedModel, resolve
+from shared.gemini.file_links import file_links
+from shared.gemini.types import GenerateContentRequest
 from shared.json_codec import decode_object
 from shared.limit_state import LimitState
 from shared.stores.protocols import (
@@ -46,6 +52,7 @@ from shared.stores.protocols import (
     SecretStore,
     SettlementQueue,
     SignatureStore,
+    UploadSigner,
 )
 
 
@@ -63,6 +70,17 @@ class Services:
     kept: ResponseStore | None = None
     invoker: Invoker | None = None  # None: background work runs in this process
     owned: OwnedObjectStore | None = None  # None: no files and no cached contents
+    files: KeptFiles | None = None  # None: clients leave no files here
+    signer: UploadSigner | None = None
+    fetcher: Fetcher | None = None  # None: links are for the upstream alone
+
+    def media(
+        self, key: KeyRecord, body: Body, request: GenerateContentRequest, exchange: Exchange
+    ) -> RequestMedia | None:
+        """What the request refers to; None for the many that refer to nothing."""
+        if next(file_links(request), None) is None:
+            return None
+        return RequestMedia(key, body, exchange, owned=self.owned, kept=self.files, fetcher=self.fetcher)
 
 
 @dataclass(slots=True)
@@ -78,6 +96,7 @@ class Call:
     limits: LimitState
     memory: Memory | None = None
     counted: Usage | None = None  # of a prompt that was only counted, which costs nothing
+    media: RequestMedia | None = None
 
     @property
     def reply(self) -> ReplyContext:
@@ -87,11 +106,12 @@ class Call:
             self.model.requested,
             seal=self.memory.sealer.seal if self.memory else None,
             shown_id=self.exchange.shown_id,
+            clock=lambda: (self.exchange.started_ms + self.exchange.elapsed_ms) // 1000,
         )
 
     def headers(self) -> dict[str, str]:
         headers = dict(self.dialect.limit_headers(self.limits, self.exchange.created))
-        headers["x-gateway-model"] = self.model.id
+        headers["x-gateway-model"] = self.exchange.served or self.model.id
         if self.translation.warnings:
             headers["x-gateway-warnings"] = ",".join(self.translation.warnings)
         return headers
@@ -122,6 +142,7 @@ class Pipeline:
     ) -> Response:
         """The way of a body whose sender is known; `memory` only with a `StatefulDialect`."""
         settings = self._services.settings
+        refuse_routing(body)
         model = resolve(dialect.requested_model(body), exchange.today, overrides=settings.model_aliases)
         model = auth.scoped(key, model)
         call = await self._admit(body, key, model, exchange, dialect, endpoint, memory)
@@ -169,6 +190,7 @@ class Pipeline:
         keeper = SignatureKeeper(services.signatures, key.acct, model, exchange.created)
         context = await self.context(body, key, model, dialect, keeper, memory, exchange.api_version)
         translation = dialect.to_gemini(body, context)
+        check_tools(translation.request, key)
         reserve = estimate(
             translation.request,
             model,
@@ -188,33 +210,39 @@ class Pipeline:
             endpoint=endpoint,
             stream=translation.stream,
         )
-        return Call(exchange, dialect, model, translation, meter, keeper, await meter.admit(), memory)
+        media = services.media(key, body, translation.request, exchange)
+        return Call(exchange, dialect, model, translation, meter, keeper, await meter.admit(), memory, media=media)
 
-    async def _events(self, call: Call) -> AsyncGenerator[tuple[int, Event]]:
-        """(choice, event) as the client should see them."""
+    async def _events(self, call: Call) -> AsyncGenerator[tuple[int, list[Event]]]:
+        """(choice, events) as the client should see them, those together that came together."""
         call.meter.before_upstream()
         answers = [self._choice(call) for _ in range(call.translation.choices)]
-        async with aclosing(merged(answers)) as events:
-            async for item in events:
+        async with aclosing(merged(answers)) as bursts:
+            async for item in bursts:
                 yield item
 
-    async def _choice(self, call: Call) -> AsyncGenerator[Event]:
+    async def _choice(self, call: Call) -> AsyncGenerator[list[Event]]:
         if call.translation.prompt_only:
-            tokens = await self._services.upstream.count(call.translation.request, call.model.id, call.exchange)
+            tokens = await counted(
+                self._services.upstream, call.translation.request, call.model.id, call.exchange, call.media
+            )
             call.counted = Usage(prompt_tokens=tokens)
-            yield End("length", "MAX_TOKENS", call.counted)
+            yield [End("length", "MAX_TOKENS", call.counted)]
             return
         shaper = Shaper(call.translation, lambda: call_id(call.dialect.TOOL_CALL_PREFIX))
         signed = SignedText()
-        answer = self._services.upstream.answer(call.translation.request, call.model, call.exchange, call.meter)
-        async with aclosing(answer) as events:
-            async for event in events:
-                shaped = shaper.feed(event)
-                if shaper.stopped:
-                    shaped += shaper.stop()
+        answer = answered(
+            self._services.upstream, call.translation.request, call.model, call.exchange, call.meter, call.media
+        )
+        if self._services.settings.resolve_grounding_urls:
+            answer = with_targets(answer, self._services.upstream.client.location, call.exchange)
+        async with aclosing(answer) as bursts:
+            async for events in bursts:
+                shaped = shaper.feed_all(events)
                 for item in shaped:
                     await self._keep(item, signed, call)
-                    yield item
+                if shaped:
+                    yield shaped
                 if shaper.stopped:  # leaving closes the upstream: nobody pays for what nobody reads
                     call.meter.outcome.finish_reason = "STOP"
                     return
@@ -232,8 +260,8 @@ class Pipeline:
         choices: list[list[Event]] = [[] for _ in range(call.translation.choices)]
         try:
             async with asyncio.timeout(call.exchange.remaining_s), aclosing(self._events(call)) as events:
-                async for choice, event in events:
-                    choices[choice].append(event)
+                async for choice, burst in events:
+                    choices[choice] += burst
         except TimeoutError:
             raise GatewayError("upstream_timeout", "The answer took longer than the time left.") from None
         body = await self._folded(choices, call)
@@ -254,9 +282,12 @@ class Pipeline:
 
         async def frames() -> AsyncGenerator[bytes]:
             async with aclosing(self._events(call)) as events:
-                async for choice, event in events:
-                    if frame := renderer.feed(event, choice):
-                        yield frame
+                async for choice, burst in events:
+                    frames, failure = _rendered(renderer, choice, burst)
+                    if frames:
+                        yield frames
+                    if failure is not None:
+                        raise failure
             closing = renderer.close(_usage(call))
             await _remember(call, renderer)  # before the client can build upon what it is told
             yield closing
@@ -281,8 +312,21 @@ class Pipeline:
             after=after,
             ending=lambda: _remember(call, renderer),
         )
+        call.exchange.streamed = True
         await stream.first(self._services.settings.commit_after_s)
+        stream.headers["x-gateway-model"] = call.exchange.served or call.model.id
         return stream
+
+
+def _rendered(renderer: Renderer, choice: int, burst: list[Event]) -> tuple[bytes, GatewayError | None]:
+    """The frames of a burst as one write, and the failure that one of its events turned out to be."""
+    frames: list[bytes] = []
+    try:
+        for event in burst:
+            frames.append(renderer.feed(event, choice))  # noqa: PERF401 - those before a failure count
+    except GatewayError as failure:
+        return b"".join(frames), failure
+    return b"".join(frames), None
 
 
 def _usage(call: Call) -> Usage:

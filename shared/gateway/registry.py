@@ -30,6 +30,13 @@ Action = Literal[
     "converse",
     "kept_conversation",
     "conversation_items",
+    # of OpenAI's files
+    "files",
+    "file",
+    "start_upload",
+    "upload_part",
+    "complete_upload",
+    "cancel_upload",
     # of Google's own paths
     "native",
     "native_upload",
@@ -129,6 +136,13 @@ ROWS: tuple[Row, ...] = (
     Row("/v1/conversations/{id}", "responses", "openai_responses", "kept_conversation", "GET POST DELETE"),
     Row("/v1/conversations/{id}/items", "responses", "openai_responses", "conversation_items", "GET POST"),
     Row("/internal/responses/run", "responses", "openai_responses", "run_background"),
+    # two of these are Google's too, under v1: its clients are told by their headers
+    Row("/v1/files", "files", "openai_media", "files", "GET POST"),
+    Row("/v1/files/{file}", "files", "openai_media", "file", "GET DELETE"),
+    Row("/v1/uploads", "files", "openai_media", "start_upload"),
+    Row("/v1/uploads/{upload}/parts", "files", "openai_media", "upload_part"),
+    Row("/v1/uploads/{upload}/complete", "files", "openai_media", "complete_upload"),
+    Row("/v1/uploads/{upload}/cancel", "files", "openai_media", "cancel_upload"),
     *_native_rows("v1beta"),
     *_native_rows("v1"),
     *_native_rows("v1alpha"),

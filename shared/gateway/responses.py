@@ -64,6 +64,10 @@ class EventStream(Response):
         except asyncio.CancelledError:
             self._first.cancel()
             raise
+        if not self._first.done() and self._deadline_s() <= 0:  # no time to say anything after a 200
+            self._first.cancel()
+            await asyncio.wait({self._first})
+            raise GatewayError("upstream_timeout", "The answer took longer than the time left.")
         if self._first.done():
             self._first.result()
 

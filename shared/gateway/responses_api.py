@@ -104,7 +104,9 @@ class ResponsesApi:
         model = auth.scoped(key, named)
         keeper = SignatureKeeper(self._services.signatures, key.acct, model, exchange.created)
         context = await self._pipeline.context(body, key, model, dialect, keeper, memory)
-        tokens = await self._counter.count(dialect.count_request(body, context), model.id, exchange)
+        asked = dialect.count_request(body, context)
+        media = self._services.media(key, body, asked, exchange)
+        tokens = await self._counter.count(asked, model.id, exchange, media)
         return json_response(200, dialect.count_body(tokens))
 
     async def compact(self, request: Request, exchange: Exchange, dialect: StatefulDialect, endpoint: str) -> Response:

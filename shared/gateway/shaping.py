@@ -142,6 +142,15 @@ class Shaper:
                 return [*_delta(event.index, self._drain()), event]
         return [event]
 
+    def feed_all(self, events: Sequence[Event]) -> list[Event]:
+        """The events that a renderer should see of these; where a stop sequence is among them, it ends them."""
+        shaped: list[Event] = []
+        for event in events:
+            shaped += self.feed(event)
+            if self.stopped:
+                return shaped + self.stop()
+        return shaped
+
     def _call(self, call: ToolCall) -> list[Event]:
         self._calls += 1
         if self._translation.single_call and self._calls > 1:

@@ -97,6 +97,12 @@ def grouped(found: Iterable[Found], by: Sequence[str]) -> list[dict[str, Any]]:
     return lines
 
 
+def grouped_globally(totals: Iterable[UsageTotal], by: Sequence[str]) -> list[dict[str, Any]]:
+    """The same of totals that belong to no key: `by` holds `day`, `model` or both."""
+    nobody = KeyRecord(kid="", acct="", hash="", pepper_id="")
+    return grouped(((nobody, total) for total in totals), by)
+
+
 def summed(totals: Iterable[UsageTotal]) -> dict[str, Any]:
     listed = list(totals)
     cost = sum(total.cost_nano for total in listed)
@@ -108,13 +114,13 @@ def summed(totals: Iterable[UsageTotal]) -> dict[str, Any]:
 
 
 async def requests_page(
-    usage: UsageReader, record: KeyRecord, day: str, cursor: str | None, limit: int
+    usage: UsageReader, record: KeyRecord, day: str, cursor: str | None, limit: int, *, newest_first: bool = False
 ) -> tuple[list[Mapping[str, Any]], str | None]:
     """Rows of this very key, at most `limit`; rows of its account's other keys are passed over."""
     found: list[Mapping[str, Any]] = []
     while True:
         try:
-            rows, cursor = await usage.rows(record.acct, day, cursor, limit - len(found))
+            rows, cursor = await usage.rows(record.acct, day, cursor, limit - len(found), newest_first=newest_first)
         except ValueError as error:
             raise GatewayError("invalid_request", "`cursor` is not valid.", param="cursor") from error
         found += (row for row in rows if row["kid"] == record.kid)

@@ -9,6 +9,7 @@ import re
 from urllib.parse import unquote, unquote_to_bytes
 
 from shared.errors import GatewayError
+from shared.gemini.file_links import KEPT_FILE, KEPT_OBJECT
 from shared.gemini.media_types import accepted, by_filename, normalise_mime, sniff, suits
 from shared.gemini.public_urls import is_gemini_file, is_youtube, refuse_unless_public
 from shared.gemini.types import Part
@@ -26,7 +27,8 @@ _LONGEST_CAPTION = 2000
 
 
 def media_part(url_or_data: str, *, mime: str | None, param: str, filename: str | None = None) -> Part:
-    """One media part from a data URL, bare base64, a public http(s) link, or a Gemini file name.
+    """One media part from a data URL, bare base64, a public http(s) link, a Gemini file name, or a file that the
+    gateway keeps (`file-...`, or its place as `s3://...`).
 
     `mime` is what the client's field says where it says anything; a data URL's own type wins. `param` is the JSON path
     in the client's body, named by every `GatewayError`: `invalid_request` for bad media, `url_not_allowed` for a link
@@ -37,6 +39,8 @@ def media_part(url_or_data: str, *, mime: str | None, param: str, filename: str 
         raise GatewayError("invalid_request", "The media is empty.", param=param)
     if _FILE_NAME.fullmatch(text):
         return _linked(FILES_ROOT + text, mime, None)
+    if KEPT_FILE.fullmatch(text) or KEPT_OBJECT.fullmatch(text):
+        return _linked(text, mime, None)  # the gateway puts the upstream's own name in its place
     scheme = _SCHEME.match(text)
     if scheme is None:
         return _inline(text, mime, filename, param)

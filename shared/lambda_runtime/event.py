@@ -11,7 +11,10 @@ Scope = dict[str, Any]
 
 def is_payload_v2(event: object) -> bool:
     """Whether this is what a function URL sends. Other HTTP shapes (REST proxy) are Mangum's to read."""
-    return isinstance(event, dict) and event.get("version") == "2.0" and "http" in (event.get("requestContext") or {})
+    if not isinstance(event, dict) or event.get("version") != "2.0":
+        return False
+    context = event.get("requestContext")
+    return isinstance(context, dict) and "http" in context
 
 
 def scope_of(event: Event, context: Context) -> Scope:

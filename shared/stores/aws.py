@@ -37,6 +37,11 @@ _PATIENCE = {
     "ssm": _Patience(0.5, 0.5, 1),
     "secretsmanager": _Patience(1.0, 2.0, 3),
     "sqs": _Patience(1.0, 2.0, 3),
+    "s3": _Patience(1.0, 20.0, 3),
+}
+# SigV4 for presigned URLs in every region, and no checksum that their users would have to compute
+_OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "s3": {"signature_version": "s3v4", "request_checksum_calculation": "when_required"},
 }
 _PATIENT = _Patience(2.0, 10.0, 3)  # an operator's listing or write
 
@@ -136,6 +141,7 @@ class Aws:
             read_timeout=patience.read,
             retries={"mode": "standard", "total_max_attempts": patience.tries},
             max_pool_connections=_THREADS,
+            **_OPTIONS.get(service, {}),
         )
         named = self._named()
         if self._session is None:

@@ -9,6 +9,7 @@ from shared.stores.gcra import token_cost_us
 from shared.stores.protocols import Settlement
 
 ROW_DAYS = 90
+PROJECT = "p#"  # before the project's id: the attribute of an aggregate that holds the project's part of the cost
 _COUNTED = ("in_tok", "cache_tok", "out_tok", "think_tok", "cost_nano")
 
 
@@ -54,6 +55,7 @@ def _facts(settlement: Settlement) -> dict[str, Any]:
         "dur_ms": settlement.duration_ms,
         "up_req_id": settlement.upstream_response_id,
         "key_slot": settlement.credential_id,
+        "projects": dict(settlement.projects) or None,
         "attempts": settlement.attempts,
         "body_sha": settlement.body_sha,
         "ttl": settlement.ts_ms // 1000 + ROW_DAYS * 86_400,
@@ -78,7 +80,7 @@ def settle_transaction(table: str, settlement: Settlement, *, hold: bool) -> dic
         "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         **expressions({"ConditionExpression": "attribute_not_exists(#pk)"}, {}),
     }
-    deltas = {name: row[name] for name in _COUNTED} | {"n": 1, "err": int(is_error(row))}
+    deltas = {name: row[name] for name in _COUNTED} | {"n": 1, "err": int(is_error(row))} | _by_project(row)
     state = _state_with_hold(table, settlement) if hold else _state_without_hold(table, settlement)
     return {
         # rid + state is at most 26 + 9 characters of the 36 allowed; the other body needs another token
@@ -121,11 +123,24 @@ def _spend(table: str, acct: str, amount_nano: int) -> dict[str, Any]:
     return {"TableName": table, "Key": state_key(acct), **expressions(parts, {"a": amount_nano})}
 
 
+def _by_project(item: Item) -> dict[str, int]:
+    """What the aggregate adds for each upstream project, under attributes of their own: ADD cannot make a map."""
+    return {f"{PROJECT}{project}": cost for project, cost in item.get("projects", {}).items()}
+
+
 def _aggregate(table: str, row: Item, deltas: Mapping[str, int]) -> dict[str, Any]:
-    added = {name: amount for name, amount in deltas.items() if amount or name == "n"}
-    parts = {"UpdateExpression": "ADD " + ", ".join(f"#{name} :{name}" for name in added)}
+    # `v` counts the writes: of two images of one aggregate it tells which is the later
+    added = {name: amount for name, amount in deltas.items() if amount or name == "n"} | {"v": 1}
     key = {"pk": {"S": f"A#{row['acct']}"}, "sk": {"S": f"D#{row['day']}#{row['model']}"}}
-    return {"TableName": table, "Key": key, **expressions(parts, added)}
+    return {"TableName": table, "Key": key, **additions(added)}
+
+
+def additions(amounts: Mapping[str, int]) -> dict[str, Any]:
+    """The expression arguments that add each amount to the attribute of its name, whatever characters it has."""
+    listed = list(amounts.items())
+    parts = {"UpdateExpression": "ADD " + ", ".join(f"#a{number} :a{number}" for number in range(len(listed)))}
+    values = {f"a{number}": amount for number, (_, amount) in enumerate(listed)}
+    return expressions(parts, values, {f"a{number}": name for number, (name, _) in enumerate(listed)})
 
 
 def adjust_transaction(table: str, settlement: Settlement, lost: Item) -> dict[str, Any]:
@@ -147,7 +162,7 @@ def adjust_transaction(table: str, settlement: Settlement, lost: Item) -> dict[s
         "Item": encode_item(adjustment),
         **expressions({"ConditionExpression": "attribute_not_exists(#pk)"}, {}),
     }
-    deltas = differences | {"n": 0, "err": int(is_error(actual)) - int(is_error(lost))}
+    deltas = differences | {"n": 0, "err": int(is_error(actual)) - int(is_error(lost))} | _by_project(actual)
     return {
         "ClientRequestToken": f"{settlement.rid}adjust",
         "TransactItems": [

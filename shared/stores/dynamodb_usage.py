@@ -50,10 +50,7 @@ class DynamoUsageReader:
         await self._aws.warm("dynamodb")
 
     async def daily(self, acct: str, first_day: str, last_day: str) -> Sequence[UsageTotal]:
-        parts = {"KeyConditionExpression": "#pk = :pk AND #sk BETWEEN :first AND :last"}
-        # "$" follows "#": every model of the last day lies before it
-        values = {"pk": f"A#{acct}", "first": f"D#{first_day}#", "last": f"D#{last_day}$"}
-        request: dict[str, Any] = {"TableName": self._table, **expressions(parts, values)}
+        request = aggregates_query(self._table, acct, first_day, last_day)
         totals: list[UsageTotal] = []
         while True:
             answer = await self._call("query", request)
@@ -63,13 +60,14 @@ class DynamoUsageReader:
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
     async def rows(
-        self, acct: str, day: str, cursor: str | None = None, limit: int = 100
+        self, acct: str, day: str, cursor: str | None = None, limit: int = 100, *, newest_first: bool = False
     ) -> tuple[Sequence[Mapping[str, Any]], str | None]:
         partition = f"A#{acct}#{day}"
         request: dict[str, Any] = {
             "TableName": self._table,
             "IndexName": self._index,
             "Limit": limit,
+            "ScanIndexForward": not newest_first,
             **expressions({"KeyConditionExpression": "#gsi1pk = :pk"}, {"pk": partition}),
         }
         if cursor is not None:
@@ -162,8 +160,20 @@ def _lost(row: Item) -> LostRequest:
     )
 
 
+def aggregates_query(table: str, acct: str, first_day: str, last_day: str) -> dict[str, Any]:
+    """An account's daily aggregates, both days included."""
+    parts = {"KeyConditionExpression": "#pk = :pk AND #sk BETWEEN :first AND :last"}
+    # "$" follows "#": every model of the last day lies before it
+    values = {"pk": f"A#{acct}", "first": f"D#{first_day}#", "last": f"D#{last_day}$"}
+    return {"TableName": table, **expressions(parts, values)}
+
+
 def _total(item: Item) -> UsageTotal:
     _, day, model = item["sk"].split("#", 2)
+    return total_of(day, model, item)
+
+
+def total_of(day: str, model: str, item: Item) -> UsageTotal:
     return UsageTotal(
         day=day,
         model=model,

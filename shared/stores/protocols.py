@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from shared.errors import ErrorKind
 from shared.gemini.signatures import FoundSignature
 from shared.limit_state import LimitState
 
@@ -75,6 +76,27 @@ class Credential:
     status: str = "active"
 
 
+@dataclass(frozen=True, slots=True)
+class Cooldown:
+    """Why and until when (epoch seconds) something of the pool is left alone; "" for every model or no named quota."""
+
+    model: str
+    quota_id: str
+    kind: ErrorKind
+    until: int
+
+
+class CooldownStore(Protocol):
+    """What the environments of a deployment tell each other of the pool. An owner is a credential's id, or
+    `project:<its project>`."""
+
+    async def get(self, owners: Sequence[str]) -> Mapping[str, Sequence[Cooldown]]:
+        """Of those that anything was written for."""
+
+    async def put(self, owner: str, rests: Sequence[Cooldown]) -> None:
+        """Replaces what stood there."""
+
+
 class KeyStore(Protocol):
     """The registry of client keys: configuration only."""
 
@@ -93,6 +115,13 @@ class SecretStore(Protocol):
         """(id, pepper): the current one, or the named one. Unknown id: one refresh per 30 s at most, then KeyError."""
 
     async def pool(self, *, refresh: bool = False) -> Sequence[Credential]: ...
+
+
+class OriginSecrets(Protocol):
+    """What the distribution in front of the functions says to prove itself, cached by the implementation."""
+
+    async def accepted(self) -> Sequence[bytes]:
+        """The current value and, during a rotation, the previous one. StoreUnavailable where none is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +215,7 @@ class Settlement:
     modalities: Mapping[str, int] = field(default_factory=dict)
     upstream_response_id: str = ""
     credential_id: str = ""
+    projects: Mapping[str, int] = field(default_factory=dict)  # nano-dollars by upstream project, where its id is known
     attempts: int = 1
     body_sha: str | None = None
     tpm: int | None = None
@@ -269,15 +299,36 @@ class UsageReader(Protocol):
     async def daily(self, acct: str, first_day: str, last_day: str) -> Sequence[UsageTotal]: ...
 
     async def rows(
-        self, acct: str, day: str, cursor: str | None = None, limit: int = 100
+        self, acct: str, day: str, cursor: str | None = None, limit: int = 100, *, newest_first: bool = False
     ) -> tuple[Sequence[Mapping[str, Any]], str | None]:
-        """Rows in time order: `{request_id, ts, kid, dialect, endpoint, stream, model, model_version, status,
-        finish_reason, input_tokens, cached_tokens, output_tokens, reasoning_tokens, cost_nano_usd, estimated, ttft_ms,
-        duration_ms}`; `ts` is epoch milliseconds. ValueError for a cursor that is none."""
+        """Rows in time order, or against it: `{request_id, ts, kid, dialect, endpoint, stream, model, model_version,
+        status, finish_reason, input_tokens, cached_tokens, output_tokens, reasoning_tokens, cost_nano_usd, estimated,
+        ttft_ms, duration_ms}`; `ts` is epoch milliseconds. ValueError for a cursor that is none. A cursor is a place
+        among the rows, from which either order leads on."""
 
     async def balance(self, acct: str) -> Mapping[str, Any] | None:
         """`{period, spent_nano, spent_all_nano, limit_nano, available_nano, holds, requests_tat_us, tokens_tat_us}`
         or None; the last two are theoretical arrival times in microseconds since the epoch, or None."""
+
+
+class GlobalTotals(Protocol):
+    """What all accounts together used. Behind their own aggregates by the time a change takes to arrive."""
+
+    async def daily(self, first_day: str, last_day: str) -> Sequence[UsageTotal]:
+        """One line for each day and model that was used."""
+
+    async def projects(self, day: str) -> Mapping[str, int]:
+        """Nano-dollars by upstream project; costs without a known project are left out."""
+
+
+class GlobalUpkeep(Protocol):
+    async def recount(self, acct: str, first_day: str, last_day: str) -> int:
+        """Count what is not counted yet of an account's aggregates; how many had changed. Repeatable."""
+
+
+class BilledCosts(Protocol):
+    async def billed(self, day: str) -> Mapping[str, int]:
+        """What the upstream's billing charged, in nano-dollars by project; a project without a line is left out."""
 
 
 class SignatureStore(Protocol):
@@ -352,3 +403,48 @@ class OwnedObjectStore(Protocol):
         """At most `limit` objects of a kind (`files`, ...) by name, those after the name `after`."""
 
     async def delete(self, acct: str, name: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One object of the upload bucket. `labels` are ASCII and small; `created_at` is epoch seconds."""
+
+    key: str
+    size: int
+    media_type: str
+    created_at: int
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PresignedUpload:
+    """An address that takes exactly one object: whoever sends it must send these headers with it."""
+
+    url: str = field(repr=False)
+    method: str
+    headers: Mapping[str, str]
+
+
+class ObjectStore(Protocol):
+    """A bucket whose objects end after a day. Keys begin with the account that owns the object."""
+
+    @property
+    def bucket(self) -> str: ...
+
+    async def put(self, key: str, data: bytes, media_type: str, labels: Mapping[str, str]) -> None: ...
+
+    async def describe(self, key: str) -> StoredObject | None: ...
+
+    async def read(self, key: str, start: int, length: int) -> bytes: ...
+
+    async def page(self, prefix: str, after: str = "", limit: int = 100) -> Sequence[str]:
+        """At most `limit` keys in their order, those after the key `after`."""
+
+    async def delete(self, key: str) -> None: ...
+
+
+class UploadSigner(Protocol):
+    async def presigned(
+        self, key: str, size: int, media_type: str, labels: Mapping[str, str], expires_s: int
+    ) -> PresignedUpload:
+        """Leave to put one object of exactly `size` bytes within `expires_s` seconds."""

@@ -11,7 +11,7 @@ from typing import Any
 from shared.stores.aws import Aws, AwsFailure
 from shared.stores.protocols import Credential, StoreUnavailable
 
-_POOL_S = 300.0
+_EXPIRY_S = 300.0
 _REFRESH_S = 30.0  # no secret is asked for again sooner, whatever the reason
 
 
@@ -51,8 +51,19 @@ class SecretsManagerStore:
     async def pool(self, *, refresh: bool = False) -> Sequence[Credential]:
         if self._fixed:
             return self._fixed
-        credentials: Sequence[Credential] = await self._pool.value(older_than=_REFRESH_S if refresh else _POOL_S)
+        credentials: Sequence[Credential] = await self._pool.value(older_than=_REFRESH_S if refresh else _EXPIRY_S)
         return credentials
+
+
+class SecretsManagerOrigin:
+    """Implements `protocols.OriginSecrets` on a secret `{"current": ..., "previous": ...}`, read every five minutes."""
+
+    def __init__(self, aws: Aws, secret_id: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._secret = _CachedSecret(aws, secret_id, _parse_origin, clock)
+
+    async def accepted(self) -> Sequence[bytes]:
+        values: Sequence[bytes] = await self._secret.value(older_than=_EXPIRY_S)
+        return values
 
 
 class _CachedSecret:
@@ -128,6 +139,12 @@ def _parse_pool(value: Mapping[str, Any]) -> tuple[Credential, ...]:
     if not credentials or not all(credential.id and credential.key for credential in credentials):
         raise _Incomplete("it holds no Gemini credential, or one without id or key")
     return credentials
+
+
+def _parse_origin(value: Mapping[str, str]) -> tuple[bytes, ...]:
+    if not value["current"]:
+        raise _Incomplete("the current value is empty")
+    return tuple(text.encode() for text in (value["current"], value.get("previous", "")) if text)
 
 
 def credentials_of(comma_separated: str) -> tuple[Credential, ...]:

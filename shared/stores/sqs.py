@@ -44,7 +44,8 @@ class SqsSettlementQueue:
 
 
 def dumps(settlement: Settlement) -> str:
-    return json.dumps({**dataclasses.asdict(settlement), "modalities": dict(settlement.modalities)})
+    maps = {"modalities": dict(settlement.modalities), "projects": dict(settlement.projects)}
+    return json.dumps({**dataclasses.asdict(settlement), **maps})
 
 
 def loads(body: str) -> Settlement:

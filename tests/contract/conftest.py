@@ -14,7 +14,11 @@ def upstream():
 
 @pytest.fixture(scope="module")
 def gateway(upstream, tmp_path_factory):
-    environment = {"GEMINI_API_KEY": "test-upstream-key", "GEMINI_BASE_URL": upstream.base_url}
+    environment = {
+        "GEMINI_API_KEY": "test-upstream-key",
+        "GEMINI_BASE_URL": upstream.base_url,
+        "BREAKER_FAILURES": "0",  # one test's failures are not the next one's
+    }
     with running_gateway(tmp_path_factory.mktemp("gateway") / "state", environment) as running:
         yield running
 

@@ -13,6 +13,7 @@ import pytest
 from pydantic import BaseModel
 
 from tests.running import Gateway
+from tests.unit.gif_files import Gif
 
 FLASH, ARGON = "gemini-3.6-flash", "gemini-4-argon"
 WEATHER = {
@@ -244,6 +245,19 @@ def test_images_and_documents_as_input(client, emulator):
     assert "7x5" in answer.content[0].text
     assert "application/pdf" in answer.content[0].text
     assert {"Report", "A plain report."} <= set(sent(emulator).replace("\\n", '"').split('"'))
+
+
+def test_a_gif_reaches_the_model_as_png_and_a_broken_one_is_refused(client, emulator):
+    picture = Gif(6, 4, [0, 1] * 12, palette=b"\xff\0\0\0\0\xff").data
+    block = image()
+    block["source"] = {"type": "base64", "media_type": "image/gif", "data": base64.b64encode(picture).decode()}
+    answer = client.messages.create(**say([block], model="gemini-2.5-flash"))
+    assert "image/png" in answer.content[0].text
+    assert "6x4" in answer.content[0].text
+    block["source"]["data"] = base64.b64encode(picture[:30]).decode()
+    with pytest.raises(anthropic.BadRequestError) as caught:
+        client.messages.create(**say([block]))
+    assert caught.value.body["error"]["message"].startswith("messages.0.content.0.source.data: ")
 
 
 def test_public_urls_are_left_to_the_upstream(client, emulator):

@@ -4,6 +4,7 @@ import base64
 import json
 
 import pytest
+import websockets
 from google import genai
 from google.genai import errors, types
 
@@ -210,3 +211,32 @@ def test_inline_media(client, emulator):
     sent = emulator.requests[-1]["body"]["contents"][0]["parts"][1]["inlineData"]
     assert sent["mimeType"] == "image/png"
     assert base64.b64decode(sent["data"], altchars=b"-_") == b"\x89PNG\r\n\x1a\n"
+
+
+def test_candidates(client, gateway, client_key, emulator):
+    emulator.script({"text": "one"}, {"text": "two"})
+    config = types.GenerateContentConfig(candidate_count=2)
+    answer = client.models.generate_content(model=FLASH, contents="twice", config=config)
+    assert [candidate.index for candidate in answer.candidates] == [0, 1]
+    assert sorted(candidate.content.parts[0].text for candidate in answer.candidates) == ["one", "two"]
+    (row,) = gateway.row(client_key[0])
+    assert (row["input_tokens"], row["output_tokens"]) == tokens(answer.usage_metadata)
+
+
+def test_an_empty_answer_is_asked_for_again(client, gateway, client_key, emulator):
+    emulator.script({"empty": "no_parts"}, {"text": "here I am", "chunks": 2})
+    chunks = list(client.models.generate_content_stream(model=FLASH, contents="hello"))
+    assert "".join(chunk.text or "" for chunk in chunks) == "here I am"
+    (row,) = gateway.row(client_key[0])
+    assert (row["input_tokens"], row["output_tokens"]) == tokens(chunks[-1].usage_metadata)
+
+
+async def test_live_is_refused_as_the_handshake_goes(gateway, client_key):
+    """The path of the SDK's live sessions, which it opens by TLS only."""
+    path = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
+    headers = {"x-goog-api-key": client_key[1]}
+    address = gateway.base_url.replace("http", "ws") + path
+    with pytest.raises(websockets.InvalidStatus) as caught:
+        await websockets.connect(address, additional_headers=headers, proxy=None)
+    refusal = caught.value.response
+    assert (refusal.status_code, json.loads(refusal.body)["error"]["status"]) == (501, "UNIMPLEMENTED")

@@ -73,6 +73,7 @@ def test_streamed_by_the_sdks_accumulator(client, emulator, gateway, client_key)
     assert [event.sequence_number for event in events] == list(range(len(events)))
     assert sum(event.type == "response.output_text.delta" for event in events) == 4
     assert final.output_text == "one two three four"
+    assert final.created_at <= final.completed_at <= time.time()
     assert final.output[0].summary[0].text.strip() == "Think first."
     (row,) = gateway.row(client_key[0])
     assert (row["stream"], row["output_tokens"]) == (True, final.usage.output_tokens)
@@ -241,10 +242,11 @@ def finished(client, response):
 
 def test_in_the_background(client, gateway, client_key, emulator):
     queued = client.responses.create(model=MODEL, input="later", background=True)
-    assert (queued.status, queued.background, queued.output) == ("queued", True, [])
+    assert (queued.status, queued.background, queued.output, queued.completed_at) == ("queued", True, [], None)
     done = finished(client, queued)
     assert (done.status, done.id, done.background) == ("completed", queued.id, True)
     assert "later" in done.output_text
+    assert queued.created_at == done.created_at <= done.completed_at <= time.time()
     assert len(gateway.row(client_key[0])) == 1
     emulator.script({"error": {"status": 500}, "times": 3})
     failed = finished(client, client.responses.create(model=MODEL, input="x", background=True))

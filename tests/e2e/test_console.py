@@ -1,20 +1,20 @@
-"""The console as a person meets it: a real Chromium on a running gateway, by mouse, by keyboard, on a phone, without
-script. Screenshots of both themes are left in `.build/console`."""
+"""The console as a person meets it: a real Chromium on a running gateway, driven by Playwright: by mouse, by keyboard,
+on a phone, without script. Screenshots of both themes are left in `.build/console`."""
 
 import json
 import re
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 
 import pytest
 
-from tests.browser import running_browser
+from tests.browser import opened, running_chromium
 from tests.clients.installation import installed
 from tests.running import ROOT, running_gateway
 
 SHOTS = ROOT / ".build" / "console"
 MODEL = "gemini-2.5-flash"
-TAB, ENTER, ESCAPE = "\ue004", "\ue007", "\ue00c"
 NASTY = '<img src=x onerror="document.title=1"> & co'
 
 
@@ -26,28 +26,25 @@ def gateway(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory):
-    with running_browser(tmp_path_factory.mktemp("chromium")) as running:
+    with running_chromium(tmp_path_factory.mktemp("chromium")) as running:
         yield running
 
 
 @pytest.fixture
 def browser(chromium, gateway):
-    """At the sign-in, with nothing kept from the test before; after it, without a word in the browser's console."""
-    chromium.size(1280, 900)
-    chromium.cdp("Emulation.setScriptExecutionDisabled", value=False)
-    scheme(chromium, "light")
-    chromium.open(f"{gateway.base_url}/health")  # of the same origin, without a script that would remember anew
-    chromium.run("sessionStorage.clear()")
-    chromium.open(f"{gateway.base_url}/console")
-    chromium.log("browser")
-    chromium.requested()
-    yield chromium
-    # an error status that a test provoked is told under `network`; refusals of the policy and exceptions are not
-    assert [entry for entry in chromium.log("browser") if entry["source"] != "network"] == []
+    """A window at the sign-in; when the test is done, its console has said nothing."""
+    with at_the_sign_in(chromium, gateway) as window:
+        yield window
 
 
-def scheme(browser, name):
-    browser.cdp("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": name}])
+@contextmanager
+def at_the_sign_in(chromium, gateway, **kind):
+    with opened(chromium, **kind) as window:
+        window.open(f"{gateway.base_url}/console")
+        window.requested()
+        yield window
+        # an error status that a test provoked is told under `network`; refusals of the policy and exceptions are not
+        assert [text for source, text in window.said() if source != "network"] == []
 
 
 def sign_in(browser, key):
@@ -57,9 +54,9 @@ def sign_in(browser, key):
     browser.sees("#request-note", "requests read match")
 
 
-def ask(gateway, key):
+def ask(gateway, key, text="hello"):
     """The status of one chat completion with the key."""
-    body = {"model": MODEL, "messages": [{"role": "user", "content": "hello"}]}
+    body = {"model": MODEL, "messages": [{"role": "user", "content": text}]}
     headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
     request = urllib.request.Request(f"{gateway.base_url}/v1/chat/completions", json.dumps(body).encode(), headers)
     try:
@@ -93,15 +90,12 @@ def create(browser, name, **fields):
 
 def violations(browser):
     """What axe-core finds in the page as it stands; it must have had something to judge."""
-    script = (installed("axe-core") / "node_modules/axe-core/axe.min.js").read_text("utf-8")
-    run = (
-        ";const done = arguments[arguments.length - 1];"
-        "axe.run(document, {resultTypes: ['violations', 'passes']}).then("
-        "(found) => done({passed: found.passes.length, violations: found.violations.map("
-        "(one) => [one.id, one.impact, one.nodes.map((node) => node.html)])}),"
-        "(error) => done({passed: 0, violations: [String(error)]}))"
+    browser.run((installed("axe-core") / "node_modules/axe-core/axe.min.js").read_text("utf-8"))
+    found = browser.run(
+        "const found = await axe.run(document, {resultTypes: ['violations', 'passes']});"
+        "return {passed: found.passes.length, violations: found.violations.map("
+        "(one) => [one.id, one.impact, one.nodes.map((node) => node.html)])}"
     )
-    found = browser.call("POST", "/execute/async", {"script": script + run, "args": []})
     assert found["passed"] > 10
     return found["violations"]
 
@@ -149,26 +143,29 @@ def test_a_keys_life_from_the_console(browser, gateway):
     browser.sees(row_of(kid_of(rotated)), "revoked")
 
 
-@pytest.mark.slow
 def test_budgets_move_by_themselves(browser, gateway):
+    browser.page.clock.install()
+    browser.page.reload()
     made = gateway.gwctl("keys", "create", "Live", "--budget-usd", "1", "--period", "day")
     sign_in(browser, gateway.admin_key)
     browser.sees("#budget-list", "$0.00 of $1.00 this day")
     assert ask(gateway, made["key"]) == 200
     (row,) = gateway.row(made["kid"])
-    browser.sees("#budget-list", f"${row['cost_usd']} of $1.00 this day", patience_s=25)
+    assert row["cost_usd"] not in browser.text("#budget-list")
+    browser.page.clock.fast_forward(15_000)
+    browser.sees("#budget-list", f"${row['cost_usd']} of $1.00 this day")
 
 
 def test_the_key_leaves_in_one_header_only_and_for_this_gateway_only(browser, gateway):
     sign_in(browser, gateway.admin_key)
     secret = gateway.admin_key.split("_")[2]
-    sent = [request for request in browser.requested() if not request["url"].startswith("data:")]
+    sent = browser.requested()
     assert len(sent) >= 2
     assert {request["url"].split("/console")[0].split("/admin")[0] for request in sent} == {gateway.base_url}
     for request in sent:
         told = {name.lower(): value for name, value in request["headers"].items()}
         assert told.pop("authorization", f"Bearer {gateway.admin_key}") == f"Bearer {gateway.admin_key}"
-        assert secret not in request["url"] + json.dumps(told) + request.get("postData", "")
+        assert secret not in request["url"] + json.dumps(told) + request["body"]
     kept = browser.run(
         "return [Object.values(sessionStorage).join(), Object.keys(localStorage).length, document.cookie,"
         " location.href, document.documentElement.outerHTML, document.getElementById('key').value]"
@@ -185,17 +182,17 @@ def test_the_key_leaves_in_one_header_only_and_for_this_gateway_only(browser, ga
 
 
 def test_the_policy_holds_in_the_browser(chromium, gateway):
-    """The check of the empty console elsewhere can fail: this is what it would have seen."""
-    chromium.open(f"{gateway.base_url}/console")
-    chromium.log("browser")
-    chromium.run(
-        "document.body.append(Object.assign(document.createElement('img'), {src: 'http://127.0.0.1:9/x.png'}));"
-        "document.body.setAttribute('style', 'color: red');"
-        "fetch('http://127.0.0.1:9/').catch(() => {});"
-        "try { document.body.innerHTML = '<p>markup</p>' } catch { document.title = 'refused' }"
-    )
-    assert chromium.run("return document.title") == "refused"
-    told = " ".join(entry["message"] for entry in chromium.log("browser"))
+    """The check of the silent console elsewhere can fail: this is what it would have heard."""
+    with opened(chromium) as window:
+        window.open(f"{gateway.base_url}/console")
+        window.run(
+            "document.body.append(Object.assign(document.createElement('img'), {src: 'http://127.0.0.1:9/x.png'}));"
+            "document.body.setAttribute('style', 'color: red');"
+            "await fetch('http://127.0.0.1:9/').catch(() => {});"
+            "try { document.body.innerHTML = '<p>markup</p>' } catch { document.title = 'refused' }"
+        )
+        assert window.run("return document.title") == "refused"
+        told = " ".join(text for source, text in window.said() if source != "network")
     for directive in ("img-src", "style-src", "connect-src"):
         assert directive in told
 
@@ -270,7 +267,7 @@ def test_a_bad_form_says_what_is_wrong_where_it_is(browser, gateway):
     browser.type("#key-budget", "1,5")
     browser.click("#key-form button[value=save]")
     assert browser.run("return document.getElementById('key-budget').matches(':user-invalid')")
-    browser.press(ESCAPE)
+    browser.press("Escape")
     browser.until("return !document.getElementById('key-dialog').open")
 
 
@@ -289,6 +286,18 @@ def test_snippets_hold_this_address_and_a_fresh_key(browser, gateway, client):
     browser.click("#issued-done")
     browser.sees(details, "YOUR_KEY")
     assert key not in browser.run("return document.documentElement.outerHTML")
+
+
+def test_snippets_of_functions_with_urls_of_their_own(browser):
+    script = (
+        "const script = document.querySelector('script[type=module]').src;"
+        "const { baseUrl } = await import(script.replace('console.js', 'setup.js'));"
+        "return arguments[1].map((url) => baseUrl('messages', arguments[0], new URL(url)))"
+    )
+    functions = {"messages": "https://m.lambda-url.eu-west-1.on.aws"}
+    control, edge = "https://c.lambda-url.eu-west-1.on.aws", "https://gateway.example"
+    assert browser.run(script, functions, [control, edge]) == [functions["messages"], edge]
+    assert browser.run(script, {}, [control]) == [control]  # one function that serves every path
 
 
 def test_filters_of_the_request_log(browser, gateway):
@@ -323,7 +332,7 @@ def test_a_long_log_is_read_in_pieces(browser, gateway):
     )
     sign_in(browser, made["key"])
     assert "limit=500" in browser.run("return window.asked")
-    browser.sees("#request-note", "2 of 2 requests read match; later ones of the day are not read yet.")
+    browser.sees("#request-note", "2 of 2 requests read match; earlier ones of the day are not read yet.")
     browser.click("#request-more")
     browser.sees("#request-note", "3 of 3 requests read match")
     shown = browser.run("return [...document.querySelectorAll('#request-table tr')].map((one) => one.dataset.request)")
@@ -351,15 +360,18 @@ def test_charts_by_key_and_by_every_measure(browser, gateway):
     browser.choose("#chart-choice [name=metric]", "requests")
     painted = (
         "const canvas = document.querySelector(arguments[0] + ' canvas');"
-        "const swatch = getComputedStyle(document.querySelector('.swatch-0')).backgroundColor;"
+        "const swatch = getComputedStyle(document.querySelector(arguments[1])).backgroundColor;"
         "const colour = swatch.match(/[0-9]+/g).map(Number);"
-        "const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;"
+        "const copy = Object.assign(document.createElement('canvas'), {width: canvas.width, height: canvas.height});"
+        "const pen = copy.getContext('2d', {willReadFrequently: true});"
+        "pen.drawImage(canvas, 0, 0);"
+        "const pixels = pen.getImageData(0, 0, copy.width, copy.height).data;"
         "for (let at = 0; at < pixels.length; at += 4)"
         "  if (colour.every((part, index) => pixels[at + index] === part)) return true;"
         "return false"
     )
-    browser.until(painted, "#usage-chart")
-    browser.until(painted, "#latency-chart")
+    browser.until(painted, "#usage-chart", "#usage-legend .swatch-0")
+    browser.until(painted, "#latency-chart", "#latency-legend .swatch-3")  # the last line lies above the others
     browser.click("#usage-chart + .legend + details summary")
     browser.sees("#usage-table tbody", "1")
     # the pointer over today's bar reads that day's amount
@@ -371,15 +383,41 @@ def test_charts_by_key_and_by_every_measure(browser, gateway):
     browser.until("return /^[0-9]{4}-[0-9]{2}-[0-9]{2}$/.test(document.querySelector('.legend-head').textContent)")
 
 
+def test_the_error_rate_is_drawn_and_read(browser, gateway):
+    made = gateway.gwctl("keys", "create", "Failing")
+    assert [ask(gateway, made["key"], text) for text in ("hi", "hi", "hi", "@emulator fail with 400")] == [200] * 3 + [
+        400
+    ]
+    gateway.row(made["kid"], 4)
+    sign_in(browser, gateway.admin_key)
+    browser.choose("#overview-filters [name=kid]", made["kid"])
+    browser.sees("#cards", "25.0 %")
+    browser.choose("#request-filters select[name=kid]", made["kid"])
+    browser.sees("#request-note", "4 of 4 requests read")
+    browser.sees("#latency-cards", "25.0 %")
+    # the pointer over the half hour of these requests, wherever on the day it is
+    seconds = gateway.rows(made["kid"])[0]["ts"] / 1000 % 86_400
+    browser.run(
+        "const over = document.querySelector('#latency-chart .u-over'); const box = over.getBoundingClientRect();"
+        "const place = {clientX: box.left + box.width * arguments[0], clientY: box.top + 20, bubbles: true};"
+        "over.dispatchEvent(new MouseEvent('mousemove', place))",
+        (seconds // 1_800 + 0.5) * 1_800 / 86_400,
+    )
+    browser.sees("#latency-legend", "1 of 4, 25.0 %")
+    browser.choose("#request-filters [name=status]", "failed")
+    browser.sees("#request-note", "1 of 4 requests read")
+
+
 def test_without_script_a_form_shows_the_totals(browser, gateway):
     made = gateway.gwctl("keys", "create", "Scriptless", "--budget-usd", "1", "--period", "month")
     assert ask(gateway, made["key"]) == 200
     (row,) = gateway.row(made["kid"])
-    browser.cdp("Emulation.setScriptExecutionDisabled", value=True)
+    browser.scripts(allowed=False)
     browser.open(f"{gateway.base_url}/console")
-    (field,) = browser.call("POST", "/element", {"using": "css selector", "value": "#key"}).values()
-    browser.call("POST", f"/element/{field}/value", {"text": gateway.admin_key + ENTER})
-    browser.cdp("Emulation.setScriptExecutionDisabled", value=False)  # for the questions of this test
+    browser.type("#key", gateway.admin_key)
+    with browser.page.expect_navigation():
+        browser.press("Enter")
+    browser.scripts(allowed=True)  # for the questions of this test
     browser.until("return !!document.getElementById('server-totals')")
     browser.sees("#totals-title", "Usage of every key")
     browser.sees("#server-totals", f"${row['cost_usd']} of $1.00 this month")
@@ -392,18 +430,18 @@ def test_without_script_a_form_shows_the_totals(browser, gateway):
 
 
 def test_everything_by_keyboard(browser, gateway):
-    browser.press(TAB)
+    browser.press("Tab")
     assert browser.run("return document.activeElement.className") == "skip"
-    browser.press(TAB)
+    browser.press("Tab")
     assert browser.run("return document.activeElement.id") == "key"
     for letter in gateway.admin_key:
         browser.press(letter)
-    browser.press(ENTER)
+    browser.press("Enter")
     browser.sees("#who", "Sign out")
     browser.until("return document.activeElement.id === 'overview-title'")
     reached = []
     for _ in range(60):
-        browser.press(TAB)
+        browser.press("Tab")
         reached.append(browser.run("return document.activeElement.id || document.activeElement.name || ''"))
         if reached[-1] == "key-new":
             break
@@ -411,16 +449,16 @@ def test_everything_by_keyboard(browser, gateway):
     assert reached[-1] == "key-new"
     outline = "return getComputedStyle(document.activeElement).outlineStyle"
     assert browser.run(outline) == "solid"
-    browser.press(ENTER)
+    browser.press("Enter")
     browser.until("return document.activeElement.id === 'key-name'")
-    browser.press(ESCAPE)
+    browser.press("Escape")
     browser.until("return document.activeElement.id === 'key-new'")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_both_themes_pass_the_checker(browser, gateway, theme):
     gateway.gwctl("keys", "create", f"Pictured {theme}", "--budget-usd", "0.01", "--period", "day")
-    scheme(browser, theme)
+    browser.theme(theme)
     assert violations(browser) == []
     sign_in(browser, gateway.admin_key)
     browser.sees("#key-table", f"Pictured {theme}")
@@ -441,8 +479,14 @@ def test_the_checker_would_find_something(browser):
     assert "label" in [found[0] for found in violations(browser)]
 
 
-def test_a_phone_never_scrolls_sideways(browser, gateway):
-    browser.size(390, 844, phone=True)
+@pytest.fixture
+def phone(chromium, gateway):
+    with at_the_sign_in(chromium, gateway, phone=True) as window:
+        yield window
+
+
+def test_a_phone_never_scrolls_sideways(phone, gateway):
+    browser = phone
     widths = "return [document.documentElement.scrollWidth, innerWidth]"
     assert browser.run(widths) == [390, 390]
     sign_in(browser, gateway.admin_key)
@@ -461,12 +505,10 @@ def test_a_phone_never_scrolls_sideways(browser, gateway):
 
 def test_amounts_stay_exact_in_the_browser(browser):
     script = (
-        "const [text, done] = arguments;"
-        "import(document.querySelector('script[type=module]').src.replace('console.js', 'money.js')).then((module) => {"
-        "  const value = module.parse(text);"
-        "  done([module.money(module.nano(value.cost_nano_usd)), value.name, module.money(-1n), module.share(1n, 3n)]);"
-        "})"
+        "const script = document.querySelector('script[type=module]').src;"
+        "const module = await import(script.replace('console.js', 'money.js'));"
+        "const value = module.parse(arguments[0]);"
+        "return [module.money(module.nano(value.cost_nano_usd)), value.name, module.money(-1n), module.share(1n, 3n)]"
     )
     text = json.dumps({"cost_nano_usd": 9_007_199_254_740_993, "name": '"cost_nano_usd":5'}, separators=(",", ":"))
-    found = browser.call("POST", "/execute/async", {"script": script, "args": [text]})
-    assert found == ["$9,007,199.254740993", '"cost_nano_usd":5', "-$0.000000001", 33]
+    assert browser.run(script, text) == ["$9,007,199.254740993", '"cost_nano_usd":5', "-$0.000000001", 33]

@@ -30,6 +30,8 @@ def violations(
     days: dict[str, list[Item]] = defaultdict(list)
     rows: dict[str, Item] = {}
     adjustments: dict[str, Item] = {}
+    counted: list[Item] = []
+    totals: list[Item] = []
     for item in items:
         match item["pk"].split("#")[0], item["sk"]:
             case "A", "STATE":
@@ -40,6 +42,10 @@ def violations(
                 rows[item["pk"][2:]] = item
             case "R", "ADJ":
                 adjustments[item["pk"][2:]] = item
+            case "C", _:
+                counted.append(item)
+            case "G", _:
+                totals.append(item)
             case "S", "S":
                 pass
             case other:
@@ -50,6 +56,7 @@ def violations(
         mine = {rid: row for rid, row in rows.items() if row["acct"] == acct}
         mine_adjusted = {rid: item for rid, item in adjustments.items() if item["acct"] == acct}
         found += _account(acct, states.get(acct), days[acct], mine, mine_adjusted, now_s, unreserved)
+    found += _totals(totals, counted, days)
     found += [f"I5 {rid}: an adjustment without a row" for rid in adjustments.keys() - rows.keys()]
     found += _rows(rows, price)
     if called is not None:
@@ -99,6 +106,24 @@ def _account(
         for name in names:
             expect("I10", item.get(name, 0) >= 0, f"{item['sk']} {name} = {item.get(name)}")
     return found
+
+
+def _totals(totals: list[Item], counted: list[Item], days: Mapping[str, list[Item]]) -> list[str]:
+    """The totals of all accounts are what is marked as counted, by day and model, and no mark is ahead of its day."""
+    found: list[str] = []
+    names = ("n", "err", "cost_nano", *_TOKENS)
+    sums: dict[tuple[str, str, str], int] = defaultdict(int)
+    for item in totals:
+        for name in names:
+            sums[item["pk"].split("#")[1], item["sk"], name] += item.get(name, 0)
+    for mark in counted:
+        _, day, model = mark["sk"].split("#", 2)
+        for name in names:
+            sums[day, model, name] -= mark.get(name, 0)
+        written = [one for one in days[mark["pk"][2:]] if one["sk"] == mark["sk"]]
+        if not written or written[0]["v"] < mark["v"]:
+            found.append(f"G {mark['pk']} {mark['sk']}: counted what was never written")
+    return found + [f"G {place}: total minus counted is {step}" for place, step in sums.items() if step]
 
 
 def _rows(rows: Mapping[str, Item], price: Callable[[Item], int] | None) -> list[str]:

@@ -197,6 +197,17 @@ def test_an_account_with_a_rotated_key_is_counted_once(operator: Operator) -> No
     assert [(row["kid"], row["requests"]) for row in found["data"]] == [(first.kid, 1)]
 
 
+def test_requests_show_the_newest_first_unless_asked_otherwise(operator: Operator) -> None:
+    key = operator.record(operator.json("keys", "create", "one")["kid"])
+    operator.use(key, DAY, DAY, DAY)
+    arguments = ("usage", "requests", "--key", key.kid, "--day", "2027-01-15")
+    newest, oldest = (operator.json(*arguments, *more)["data"] for more in ([], ["--oldest-first"]))
+    order = [(row["ts"], row["request_id"]) for row in oldest]
+    assert len(order) == 3
+    assert order == sorted(order)
+    assert newest == oldest[::-1]
+
+
 def test_the_requests_of_a_day(operator: Operator) -> None:
     key = operator.record(operator.json("keys", "create", "one")["kid"])
     operator.use(key, DAY, DAY, "20270114")
@@ -271,7 +282,7 @@ Outputs: {UsageTableName: {Value: !Ref UsageTable}}
 
 
 def test_a_deployed_gateway_is_found_by_its_stack(tmp_path: Path) -> None:
-    services = ("cloudformation", "dynamodb", "ssm", "secretsmanager", "sqs", "sts")
+    services = ("cloudformation", "dynamodb", "s3", "ssm", "secretsmanager", "sqs", "sts")
     cloud = EmbeddedAws(tmp_path, persist=False, services=services)
     environ: dict[str, str | None] = {**cloud.start(), "USAGE_TABLE": None, "AWS_PROFILE": None}
     for name in ("KEY_PARAMETER_PREFIX", "PEPPER_SECRET_ID", "STAGE", "AWS_SESSION_TOKEN"):

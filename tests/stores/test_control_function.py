@@ -4,16 +4,22 @@ import asyncio
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from handlers.control_composition import client_addresses
 from infra.local.upkeep import keep
 from shared.gateway.key_registry import KeyRegistry
 from shared.gateway.key_terms import KeyTerms
+from shared.gateway.settings import ConfigurationError
 from shared.stores.aws import Aws
 from shared.stores.dynamodb import DynamoLedger
+from shared.stores.dynamodb_global import DynamoGlobalTotals
 from shared.stores.secrets import SecretsManagerStore
 from shared.stores.sqs import SqsSettlementQueue
 from shared.stores.ssm import SsmKeyStore
@@ -79,6 +85,15 @@ async def test_it_answers_function_url_events(environment: dict[str, str], aws: 
     assert made["key"] not in done.stderr
 
 
+def test_functions_of_their_own_tell_their_addresses() -> None:
+    text = '{"chat": "https://c.example/", "gemini": "https://g.example"}'
+    assert client_addresses(text) == {"chat": "https://c.example", "gemini": "https://g.example"}
+    assert client_addresses("") == {}
+    for wrong in ("x", "[]", '{"chat": 1}'):
+        with pytest.raises(ConfigurationError, match="CLIENT_URLS"):
+            client_addresses(wrong)
+
+
 async def test_a_laptop_keeps_its_own_books(bench: Bench, environment: Mapping[str, str]) -> None:
     """Expired holds end and queued settlements are booked while the gateway runs, by itself."""
     keys = SsmKeyStore(bench.aws, f"/gw/{bench.table}/keys", patient=True)
@@ -91,9 +106,14 @@ async def test_a_laptop_keeps_its_own_books(bench: Bench, environment: Mapping[s
     for request in (queued, dead):
         await bench.admit(request)
     await queue.send(bench.settlement(queued))
-    keeping = asyncio.ensure_future(keep(stores, 0.01))
+    totals, today = DynamoGlobalTotals(bench.aws, bench.table), time.strftime("%Y%m%d", time.gmtime())
+    await bench.admit(late := bench.request(key, day=today))
+    await bench.settle(late)
+    keeping = asyncio.ensure_future(keep(stores, totals, 0.01))
     async with asyncio.timeout(10):
-        while bench.state(key)["holds"] or bench.state(key)["spent"] != COST + 100:
+        while bench.state(key)["holds"] or bench.state(key)["spent"] != COST + 100 + COST:
+            await asyncio.sleep(0.05)
+        while [line.cost_nano for line in await totals.daily(today, today)] != [COST]:
             await asyncio.sleep(0.05)
     keeping.cancel()
     await asyncio.gather(keeping, return_exceptions=True)

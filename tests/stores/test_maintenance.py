@@ -15,10 +15,12 @@ import pytest
 
 from infra.local.aws import EmbeddedAws
 from shared.gateway import telemetry, usage_lines
+from shared.gateway.billing_check import days_to_compare
 from shared.gateway.maintenance import Reconciler, account_names, book, sweep
 from shared.stores import sqs
 from shared.stores.aws import Aws
 from shared.stores.cloudwatch_logs import CloudWatchUsageLog
+from shared.stores.dynamodb_global import DynamoGlobalTotals
 from shared.stores.dynamodb_usage import DynamoUsageReader
 from shared.stores.protocols import Admission, KeyRecord, Settlement, StoreUnavailable
 from shared.stores.sqs import SqsSettlementQueue
@@ -190,7 +192,30 @@ async def test_what_the_queue_brings_is_booked_and_only_failures_come_again(benc
     assert bench.state(key)["spent"] == COST
 
 
-def test_the_function_understands_its_events(environment: dict[str, str], aws: Aws, table: str) -> None:
+def stream_record(pk: str, sk: str, **numbers: int) -> dict[str, Any]:
+    """As a function gets it: https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html"""
+    keys = {"pk": {"S": pk}, "sk": {"S": sk}}
+    return {
+        "eventID": "c4ca4238a0b923820dcc509a6f75849b",
+        "eventName": "MODIFY",
+        "eventVersion": "1.1",
+        "eventSource": "aws:dynamodb",
+        "awsRegion": "us-east-1",
+        "dynamodb": {
+            "ApproximateCreationDateTime": 1_800_000_000,
+            "Keys": keys,
+            "NewImage": {**keys, **{name: {"N": str(number)} for name, number in numbers.items()}},
+            "SequenceNumber": "4421584500000000017450439091",
+            "SizeBytes": 26,
+            "StreamViewType": "NEW_IMAGE",
+        },
+        "eventSourceARN": "arn:aws:dynamodb:us-east-1:123456789012:table/gw/stream/2027-01-15T00:00:00.000",
+    }
+
+
+async def test_the_function_understands_its_events(
+    environment: dict[str, str], aws: Aws, table: str, tmp_path: Path
+) -> None:
     """As AWS's own loop calls it: a process of its own, a handler, an event, a context."""
     code = """
 import json, sys
@@ -200,9 +225,26 @@ class Context:
 for event in json.load(sys.stdin):
     print("answer", json.dumps(handler(event, Context())))
 """
+    day = days_to_compare(int(time.time()))[-1]
+    spent = {"n": 1, "cost_nano": 2_000_000_000, "p#team": 2_000_000_000}
+    removed = {**stream_record("A#gone", f"D#{day}#m"), "eventName": "REMOVE"}
+    del removed["dynamodb"]["NewImage"]
+    records = [
+        stream_record("A#a", "STATE", avail=1),
+        stream_record("A#a", f"D#{day}#m", v=2, **(spent | {"n": 5})),
+        stream_record("A#a", f"D#{day}#m", v=1, **spent),
+        stream_record("A#b", f"D#{day}#m", v=1, **spent),
+        removed,
+    ]
+    billing = tmp_path / "billing.csv"
+    billing.write_text(f"project,day,cost_usd\nteam,{day[:4]}-{day[4:6]}-{day[6:]},4.01\nother,2020-01-01,9\n")
     events = [
         {"task": "sweep"},
         {"Records": [{"messageId": "m1", "eventSource": "aws:sqs", "body": "damaged"}]},
+        {"task": "recount"},
+        {"Records": records},
+        {"Records": records},
+        {"task": "compare_billing"},
     ]
     prefix = f"/gw/{table}/keys/"
     done = subprocess.run(
@@ -214,6 +256,7 @@ for event in json.load(sys.stdin):
             "USAGE_TABLE": table,
             "KEY_PARAMETER_PREFIX": prefix,
             "LOG_LEVEL": "ERROR",
+            "BILLED_COSTS_URI": billing.as_uri(),
         },
         input=json.dumps(events),
         capture_output=True,
@@ -223,7 +266,13 @@ for event in json.load(sys.stdin):
     assert answers == [
         {"accounts": 0, "holds": 0, "failed": 0},
         {"batchItemFailures": [{"itemIdentifier": "m1"}]},
+        {"accounts": 0, "changed": 0, "failed": 0},
+        {"counted": 2},
+        {"counted": 0},
+        {"agree": 1, "differ": 0, "not_billed_yet": 0},
     ], done.stderr
+    (total,) = await DynamoGlobalTotals(aws, table).daily(day, day)
+    assert (total.model, total.requests, total.cost_nano) == ("m", 6, 4_000_000_000)
 
 
 async def test_a_laptop_takes_its_own_queue(bench: Bench, environment: Mapping[str, str]) -> None:
@@ -246,7 +295,7 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
     embedded = EmbeddedAws(
         tmp_path_factory.mktemp("logs"),
         persist=False,
-        services=("dynamodb", "ssm", "secretsmanager", "sqs", "sts", "logs"),
+        services=("dynamodb", "s3", "ssm", "secretsmanager", "sqs", "sts", "logs"),
     )
     aws = Aws(embedded.start())
     yield aws

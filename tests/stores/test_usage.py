@@ -87,6 +87,26 @@ async def test_pages_hold_every_row_once_and_a_cursor_leads_nowhere_else(bench: 
     assert found == wanted
 
 
+async def test_the_newest_come_first_where_asked_for_and_a_cursor_leads_either_way(bench: Bench) -> None:
+    key = await bench.account()
+    oldest_first = []
+    for number in range(7):
+        await bench.admit(request := bench.request(key, now_us=START_US + number * 1000))
+        await bench.settle(request)
+        oldest_first.append(request.rid)
+    found: list[str] = []
+    cursor = None
+    while True:
+        rows, cursor = await reader(bench).rows(key.acct, DAY, cursor, 3, newest_first=True)
+        found += [row["request_id"] for row in rows]
+        if cursor is None:
+            break
+    assert found == oldest_first[::-1]
+    rows, cursor = await reader(bench).rows(key.acct, DAY, None, 3, newest_first=True)
+    back, end = await reader(bench).rows(key.acct, DAY, cursor)
+    assert ([row["request_id"] for row in back], end) == (oldest_first[5:], None)  # what is later than the place
+
+
 @pytest.mark.parametrize("cursor", ["", "x", "1#", "#R", "1#r2", "1#A#STATE", "9" * 99])
 async def test_a_cursor_that_is_none_is_refused(bench: Bench, cursor: str) -> None:
     with pytest.raises(ValueError, match="cursor"):

@@ -103,7 +103,8 @@ class _Console:
         """The figures of a range of days as JSON: of every account for an admin key, else of the key's own."""
         record, overview = await self._figures(request)
         role = "admin" if _is_operator(record) else "client"
-        return json_response(200, {"role": role, "kid": record.kid, "name": record.name, **as_json(overview)})
+        told = {"role": role, "kid": record.kid, "name": record.name, "addresses": dict(self._plane.addresses)}
+        return json_response(200, {**told, **as_json(overview)})
 
     async def asset(self, request: Request) -> Response:
         found = self._assets.get(request.path_params["version"], request.path_params["name"])

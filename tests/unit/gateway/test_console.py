@@ -86,7 +86,11 @@ def stores():
 @pytest.fixture
 async def client(stores):
     plane = ControlPlane(
-        Authenticator(KeyDirectory(stores, stores, lambda: 100.0)), KeyRegistry(stores, stores, None), stores
+        Authenticator(KeyDirectory(stores, stores, lambda: 100.0)),
+        KeyRegistry(stores, stores, None),
+        stores,
+        None,
+        addresses={"messages": "https://m.example"},
     )
     app = build_control_app(plane, console_routes(plane))
     transport = httpx.ASGITransport(app=app, client=("192.0.2.1", 1234))
@@ -216,6 +220,7 @@ async def test_an_admin_sees_every_account_once(client):
     body = answer.json()
     assert answer.headers["cache-control"] == "no-store"
     assert (body["role"], body["from"], body["to"]) == ("admin", "2027-01-01", "2027-01-03")
+    assert body["addresses"] == {"messages": "https://m.example"}
     assert {account["kid"]: account["kids"] for account in body["accounts"]} == {
         OTHER.kid: [OTHER.kid],
         TEAM.kid: [TEAM_ROTATED.kid, TEAM.kid],

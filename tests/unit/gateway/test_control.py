@@ -12,8 +12,9 @@ import httpx
 import pytest
 
 from shared.gateway.auth import Authenticator
-from shared.gateway.control import OPEN_PATHS, build_control_app, serves
+from shared.gateway.control import OPEN_PATHS, build_control_app
 from shared.gateway.control_access import ControlPlane
+from shared.gateway.front_door import control_serves
 from shared.gateway.key_registry import KeyRegistry
 from shared.gateway.key_terms import KeyTerms
 from shared.gateway.keyring import KeyDirectory
@@ -91,12 +92,13 @@ class Stores:
         return [total for total in self.totals.get(acct, ()) if first_day <= total.day <= last_day]
 
     async def rows(
-        self, acct: str, day: str, cursor: str | None = None, limit: int = 100
+        self, acct: str, day: str, cursor: str | None = None, limit: int = 100, *, newest_first: bool = False
     ) -> tuple[Sequence[Mapping[str, Any]], str | None]:
         if cursor is not None and not cursor.isdigit():
             raise ValueError("cursor")
         start = int(cursor or 0)
         rows = [row for row in self.requests.get(acct, ()) if row["day"] == day]
+        rows = rows[::-1] if newest_first else rows
         return rows[start : start + limit], str(start + limit) if start + limit < len(rows) else None
 
     async def balance(self, acct: str) -> Mapping[str, Any] | None:
@@ -115,6 +117,19 @@ class Stores:
         }
 
 
+@dataclass
+class Globals:
+    """Totals of all accounts, in memory."""
+
+    lines: list[UsageTotal] = field(default_factory=list)
+
+    async def daily(self, first_day: str, last_day: str) -> Sequence[UsageTotal]:
+        return [total for total in self.lines if first_day <= total.day <= last_day]
+
+    async def projects(self, day: str) -> Mapping[str, int]:
+        return {}
+
+
 class Plane:
     """A client of the control plane, as an operator."""
 
@@ -122,7 +137,8 @@ class Plane:
         self.stores = Stores()
         directory = KeyDirectory(self.stores, self.stores, lambda: NOW)
         self.registry = KeyRegistry(self.stores, self.stores, self.stores, lambda: NOW, directory.forget)
-        plane = ControlPlane(Authenticator(directory), self.registry, self.stores)
+        self.globals = Globals()
+        plane = ControlPlane(Authenticator(directory), self.registry, self.stores, self.globals)
         self.app = build_control_app(plane)
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
         self._client = httpx.AsyncClient(transport=transport, base_url="http://gateway")
@@ -242,7 +258,7 @@ async def test_every_path_wants_an_operators_key_unless_it_is_open(plane: Plane)
     described = (await plane.ask("GET", "/openapi.json", key="")).json()
     asked = 0
     for path, operations in described["paths"].items():
-        if not serves(path):
+        if not control_serves(path):
             continue
         for method in operations:
             target = path.replace("{kid}", "x")
@@ -388,6 +404,34 @@ async def test_usage_is_grouped_by_day_model_and_key(plane: Plane) -> None:
     }
 
 
+async def test_totals_of_all_keys_are_exact_for_few_of_them_and_say_when_they_are_not(plane: Plane) -> None:
+    made = await plane.made(name="one")
+    plane.stores.totals = {made["kid"]: [total(TODAY, "m", cost_nano=7), total(TODAY, "n", cost_nano=1)]}
+    plane.globals.lines = [
+        total("20270114", "m", cost_nano=5),
+        total(TODAY, "m", cost_nano=6),
+        total("20261231", "m", cost_nano=9),
+    ]
+
+    async def asked(query: str) -> tuple[bool, list[int], int]:
+        body = (await plane.ask("GET", f"/admin/usage?from=2027-01-01&to=2027-01-31&{query}")).json()
+        assert body.keys() == {"data", "total", "eventual"}
+        return body["eventual"], [line["cost_nano_usd"] for line in body["data"]], body["total"]["cost_nano_usd"]
+
+    assert await asked("group_by=model") == (False, [7, 1], 8)
+    assert await asked("group_by=model&exact=false") == (True, [11], 11)
+    assert await asked("group_by=day,model&exact=false") == (True, [5, 6], 11)
+    assert await asked("group_by=key&exact=false") == (False, [8], 8)
+    assert await asked(f"group_by=model&kid={made['kid']}&exact=false") == (False, [7, 1], 8)
+    record = plane.stores.records[made["kid"]]
+    for number in range(300):
+        plane.stores.records[f"k{number}"] = replace(record, kid=f"k{number}", acct=f"k{number}")
+    assert await asked("group_by=model") == (True, [11], 11)
+    assert await asked("group_by=model&exact=true") == (False, [7, 1], 8)
+    assert (await asked("group_by=key"))[0] is False
+    assert await plane.error("GET", "/admin/usage?exact=perhaps") == (400, "invalid_value", "exact")
+
+
 @pytest.mark.parametrize(
     ("query", "param"),
     [
@@ -425,6 +469,26 @@ async def test_requests_are_those_of_the_key_alone(plane: Plane) -> None:
     assert await plane.error("GET", f"{path}&cursor=x") == (400, "invalid_value", "cursor")
     own = (await plane.ask("GET", "/v1/usage/requests?day=2027-01-15", key=made["key"])).json()
     assert [row["request_id"] for row in own["data"]] == ["0", "3"]
+
+
+async def test_requests_come_in_either_order(plane: Plane) -> None:
+    made = await plane.made()
+    plane.stores.requests[made["kid"]] = [
+        {"request_id": str(number), "kid": made["kid"], "day": TODAY} for number in range(5)
+    ]
+    for path, key in ((f"/admin/usage/requests?kid={made['kid']}&", None), ("/v1/usage/requests?", made["key"])):
+        path += "day=2027-01-15&order="
+        shown: dict[str, list[str]] = {}
+        for order in ("asc", "desc"):
+            found, cursor = [], ""
+            while cursor is not None:
+                page = (await plane.ask("GET", f"{path}{order}&limit=2&cursor={cursor or 0}", key=key)).json()
+                found += [row["request_id"] for row in page["data"]]
+                cursor = page["next_cursor"]
+            shown[order] = found
+        assert shown == {"asc": ["0", "1", "2", "3", "4"], "desc": ["4", "3", "2", "1", "0"]}
+        status = (await plane.ask("GET", f"{path}newest", key=key)).status_code
+        assert status == 400
 
 
 async def test_a_holder_sees_limits_what_remains_and_what_it_used(plane: Plane) -> None:

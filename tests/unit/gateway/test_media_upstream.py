@@ -114,7 +114,8 @@ async def test_a_final_error_is_raised_as_it_is():
 
 async def answer(client, model, **more):
     meter = Meter()
-    events = [event async for event in upstream(client).answer({}, resolve(model, DAY), Exchange(), meter, **more)]
+    bursts = upstream(client).answer({}, resolve(model, DAY), Exchange(), meter, **more)
+    events = [event async for burst in bursts for event in burst]
     return events, meter.outcome
 
 

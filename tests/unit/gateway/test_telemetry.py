@@ -3,11 +3,16 @@
 import io
 import json
 import logging
+from contextvars import copy_context
+from dataclasses import replace
+from urllib.parse import quote
 
 import pytest
+from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
 
-from shared.gateway import telemetry
+from shared.gateway import telemetry, usage_lines
 from shared.gateway.keyring import make_key
+from shared.stores.protocols import Settlement
 
 KEY = make_key("K" * 16, "s" * 43)
 GOOGLE_KEY = "AIza" + "B" * 35
@@ -22,6 +27,7 @@ def lines():
     telemetry.LOGGER.setLevel(logging.INFO)
     yield lambda: [json.loads(line) for line in out.getvalue().splitlines()]
     telemetry.LOGGER.removeHandler(handler)
+    telemetry.LOGGER.setLevel(logging.NOTSET)
 
 
 @pytest.mark.parametrize(
@@ -55,14 +61,156 @@ def test_no_input_forges_a_line(lines):
     assert [line["message"] for line in lines()] == ["a"]
 
 
+def test_secrets_are_found_as_json_and_urls_write_them(lines):
+    secret = 'odd"secret\\with/ümlaut'
+    telemetry.hide(secret)
+    telemetry.log("a", detail=secret, nested=[{"deep": secret}])
+    telemetry.log(f"https://host/?token={quote(secret, safe='')}")
+    for line in lines():
+        assert "secret" not in json.dumps(line)
+        assert "REDACTED" in json.dumps(line)
+
+
+def test_a_line_is_bounded_whatever_is_logged(lines):
+    telemetry.log("long", detail="x" * 100_000)
+    telemetry.log("many", **{f"field{number}": "y" * 1_000 for number in range(100)})
+    long, many = lines()
+    assert len(json.dumps(long)) < 3_000
+    assert many["message"] == "many"
+    assert many["dropped"] > 16_000
+
+
+@pytest.fixture
+def configured(monkeypatch):
+    """A function's logging, as `configure` leaves it; undone afterwards."""
+    root, out = logging.getLogger(), io.StringIO()
+    handlers, level = root.handlers[:], root.level
+
+    def start(log_level, **environ):
+        monkeypatch.setattr("sys.stdout", out)
+        telemetry.configure(log_level, environ)
+        return lambda: [json.loads(line) for line in out.getvalue().splitlines()]
+
+    yield start
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    telemetry.METRICS.setLevel(logging.NOTSET)
+    telemetry.LOGGER.setLevel(logging.NOTSET)
+    logging.captureWarnings(False)
+
+
+def test_foreign_loggers_are_redacted_at_every_level(configured):
+    lines = configured("DEBUG")
+    for level in (logging.DEBUG, logging.INFO, logging.ERROR):
+        logging.getLogger("some.library").log(level, "sent %s to %s", KEY, f"https://host/?key={GOOGLE_KEY}")
+    logging.getLogger("httpx").info('HTTP Request: POST https://host/v1beta/models/x?key=secret "HTTP/1.1 200 OK"')
+    found = lines()
+    assert [line["level"] for line in found] == ["DEBUG", "INFO", "ERROR"]
+    for line in found:
+        assert KEY not in line["message"] and GOOGLE_KEY not in line["message"]
+
+
+def test_a_library_that_logs_nonsense_loses_no_line(configured):
+    lines = configured("INFO")
+    logging.getLogger("some.library").warning("%d pieces", "three")
+    assert lines()[0]["message"] == "%d pieces"
+
+
+def test_metrics_of_a_function_survive_a_quiet_log_level(configured):
+    lines = configured("ERROR", AWS_LAMBDA_FUNCTION_NAME="f")
+    telemetry.log("words")
+    telemetry.refused("authentication", 401)
+    assert [line["message"] for line in lines()] == ["refused"]
+
+
+def test_every_line_of_a_request_names_it(configured):
+    lines = configured("INFO")
+
+    def request():
+        telemetry.begin("01REQUEST")
+        logging.getLogger("some.library").warning("words")
+        telemetry.log("own")
+
+    copy_context().run(request)
+    telemetry.log("after")
+    assert [line.get("request_id") for line in lines()] == ["01REQUEST", "01REQUEST", None]
+
+
+def assert_embedded_metrics(line):
+    """The rules of CloudWatch's embedded metric format, and the names that the line publishes."""
+    published = {}
+    assert isinstance(line["_aws"]["Timestamp"], int)
+    for directive in line["_aws"]["CloudWatchMetrics"]:
+        assert 0 < len(directive["Namespace"]) <= 256
+        assert 0 < len(directive["Metrics"]) <= 100
+        for names in directive["Dimensions"]:
+            assert len(names) <= 30
+            assert all(isinstance(line[name], str) and line[name] for name in names)
+        for metric in directive["Metrics"]:
+            assert metric["Unit"] in ("Count", "Milliseconds")
+            assert type(line[metric["Name"]]) in (int, float)
+            assert metric["Name"] not in published
+            published[metric["Name"]] = directive["Dimensions"]
+    return published
+
+
+def settlement(**known):
+    given = {
+        "acct": "a", "kid": "k", "rid": "01REQUEST", "nonce": "", "day": "20270115", "ts_ms": 1_800_000_000_000,
+        "state": "done", "dialect": "openai_chat", "endpoint": "chat", "stream": True, "model": "gemini-3.8-flash",
+        "model_version": "gemini-3.8-flash-001", "status": 200, "finish_reason": "STOP", "input_tokens": 9,
+        "cached_tokens": 4, "output_tokens": 5, "reasoning_tokens": 2, "cost_nano": 77, "estimate_nano": 100,
+        "estimate_tokens": 50, "price_version": "1", "estimated": False, "ttft_ms": 120, "duration_ms": 900,
+        "upstream_response_id": "r1", "attempts": 2,
+    }  # fmt: skip
+    return Settlement(**{**given, **known})
+
+
 def test_the_usage_line_is_an_embedded_metric(lines):
-    telemetry.usage_line(
-        {"ts_ms": 5, "request_id": "r"}, metrics={"Requests": 1, "DurationMs": 7}, dimensions={"Model": "m"}
+    usage_lines.write(settlement())
+    usage_lines.write(settlement(ttft_ms=None, endpoint="", model="", status=502, state="void"))
+    good, bad = lines()
+    service, endpoint, model = ["service"], ["service", "Endpoint"], ["service", "Model"]
+    expected = [
+        (("Retries", "BrokenStreams", "EstimatedUsage"), [service]),
+        (("Requests", "Errors", "ServerErrors", "DurationMs", "TtftMs"), [service, endpoint]),
+        (("InputTokens", "CachedTokens", "OutputTokens", "ReasoningTokens", "CostNanoUsd"), [service, model]),
+    ]
+    assert assert_embedded_metrics(good) == {name: sets for names, sets in expected for name in names}
+    assert (good["Requests"], good["Errors"], good["Retries"], good["TtftMs"], good["CostNanoUsd"]) == (
+        1,
+        0,
+        1,
+        120,
+        77,
     )
-    (line,) = lines()
-    (directive,) = line["_aws"]["CloudWatchMetrics"]
-    assert line["_aws"]["Timestamp"] == 5
-    for metric in directive["Metrics"]:
-        assert isinstance(line[metric["Name"]], int)
-    for name in directive["Dimensions"][0]:
-        assert line[name]
+    assert good["_aws"]["Timestamp"] == 1_800_000_000_000
+    assert "TtftMs" not in assert_embedded_metrics(bad)
+    assert (bad["Errors"], bad["ServerErrors"], bad["Endpoint"], bad["Model"]) == (1, 1, "unknown", "unknown")
+    assert usage_lines.read(good) == replace(settlement(), had_hold=False)
+
+
+def test_refusals_and_upstream_errors_are_counted_by_what_they_are(lines):
+    telemetry.refused("authentication", 401, endpoint="chat")
+    telemetry.refused("budget_exhausted", 429)
+    telemetry.upstream_error("upstream_timeout", request_id="r")
+    telemetry.log("settle_queued", level=40, metrics={"SettlementQueued": 1}, request_id="r")
+    keyless, poor, broken, queued = lines()
+    assert (keyless["AuthFailures"], keyless["AdmissionDenied"], keyless["Reason"]) == (1, 0, "authentication")
+    assert (poor["AuthFailures"], poor["AdmissionDenied"], poor["Refusals"]) == (0, 1, 1)
+    assert assert_embedded_metrics(keyless)["RefusalsByReason"] == [["service", "Reason"]]
+    assert assert_embedded_metrics(broken) == {"UpstreamErrors": [["service"], ["service", "Class"]]}
+    assert assert_embedded_metrics(queued) == {"SettlementQueued": [["service"]]}
+
+
+def test_the_names_of_generative_ai_are_opentelemetrys():
+    known = {value for name, value in vars(gen_ai_attributes).items() if name.startswith("GEN_AI_")}
+    told = usage_lines.gen_ai(settlement())
+    assert told.keys() <= known
+    assert told["gen_ai.provider.name"] == gen_ai_attributes.GenAiProviderNameValues.GCP_GEMINI.value
+    operations = {one.value for one in gen_ai_attributes.GenAiOperationNameValues}
+    for endpoint in ("chat", "responses", "messages", "native", "embeddings", "images", "audio"):
+        assert usage_lines.gen_ai(settlement(endpoint=endpoint))["gen_ai.operation.name"] in operations
+    assert not any(name.startswith("gen_ai.response") for name in usage_lines.gen_ai(
+        settlement(model_version="", upstream_response_id="", finish_reason="", ttft_ms=None)
+    ))  # fmt: skip

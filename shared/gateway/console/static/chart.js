@@ -67,7 +67,7 @@ export class Chart {
     this.#draw();
   }
 
-  // Lines over the day that begins at `start`, and bars of failures on a scale of their own.
+  // Lines over the day that begins at `start`, and bars of failures in percent on a scale of their own.
   lines(start, x, series, label) {
     this.drawing = () => ({
       options: this.#options(
@@ -77,7 +77,7 @@ export class Chart {
         [
           hours(),
           axis({ size: 64, values: (_, at) => at.map(label) }),
-          axis({ scale: "failed", side: 1, size: 40, grid: { show: false }, space: 60, incrs: [1, 2, 5, 10, 20, 50, 100, 500, 1000] }),
+          axis({ scale: "failed", side: 1, size: 48, grid: { show: false }, space: 60, incrs: [1, 2, 5, 10, 20, 25, 50], values: (_, at) => at.map((part) => `${part} %`) }),
         ],
       ),
       data: [x, ...series.map((one) => one.values)],
@@ -102,7 +102,7 @@ export class Chart {
       scales: {
         x: { range: () => span },
         y: { range: (_, low, high) => [0, high > 0 ? high * 1.08 : least] },
-        failed: { range: (_, low, high) => [0, Math.max(4, high * 1.5)] },
+        failed: { range: (_, low, high) => [0, Math.min(100, Math.max(4, high * 1.5))] },
       },
       series,
       axes,

@@ -68,6 +68,7 @@ function who(overview) {
 
 function loaded(overview) {
   requests.know(overview);
+  setup.know(overview);
   if (overview.role === "client" && !at("app").hidden) ownLimits().catch(failed);
 }
 

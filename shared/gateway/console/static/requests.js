@@ -84,7 +84,7 @@ export class Requests {
 
   async #page(source, day) {
     const path = source.kid ? "/admin/usage/requests" : "/v1/usage/requests";
-    const page = await call(path, { query: { kid: source.kid, day, cursor: source.cursor, limit: PAGE } });
+    const page = await call(path, { query: { kid: source.kid, day, order: "desc", cursor: source.cursor, limit: PAGE } });
     source.cursor = page.next_cursor;
     source.done = !page.next_cursor;
     return page.data;
@@ -105,7 +105,7 @@ export class Requests {
     const open = this.sources.some((source) => !source.done);
     at("request-more").hidden = !open;
     const parts = [`${count(shown.length)} of ${count(this.rows.length)} requests read match`];
-    if (open) parts.push("later ones of the day are not read yet");
+    if (open) parts.push("earlier ones of the day are not read yet");
     if (shown.length > SHOWN) parts.push(`the table holds the latest ${SHOWN}`);
     if (this.left) parts.push(`${this.left} keys with fewer requests are left out: choose one to see it`);
     at("request-note").textContent = `${parts.join("; ")}.`;
@@ -133,7 +133,9 @@ export class Requests {
       const found = buckets.map((bucket) => quantile(values(bucket, member), share));
       return { name, values: found, read: (at) => duration(found[at]) };
     };
-    const errors = buckets.map((bucket) => bucket.filter(failed).length || null);
+    const errors = buckets.map((bucket) => bucket.filter(failed).length);
+    const rates = buckets.map((bucket, at) => (errors[at] ? (100 * errors[at]) / bucket.length : null));
+    const rate = (at) => (buckets[at].length ? `${count(errors[at])} of ${count(buckets[at].length)}, ${(rates[at] ?? 0).toFixed(1)} %` : "none");
     this.chart.lines(
       start,
       x,
@@ -142,7 +144,7 @@ export class Requests {
         line("first byte, 95th", "ttft_ms", 0.95),
         line("duration, median", "duration_ms", 0.5),
         line("duration, 95th", "duration_ms", 0.95),
-        { name: "failed", values: errors, bars: true, read: (at) => count(errors[at] ?? 0) },
+        { name: "failed", values: rates, bars: true, read: rate },
       ],
       (value) => duration(value),
     );
