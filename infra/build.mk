@@ -1,6 +1,7 @@
-# The artefact of every function: `sam build` runs `make build-<LogicalId>` with ARTIFACTS_DIR set, once per function. The
-# stage is made once and copied, so all functions share one zip. It holds the handlers, the shared package, the wrapper, the
-# dependencies and the byte code of all of them, and nothing else.
+# The artefacts of the functions: `sam build` runs `make build-<LogicalId>` with ARTIFACTS_DIR set, once per function. Each
+# holds the handlers, the shared package, the wrapper, its dependencies and the byte code of all of them, and nothing else.
+# There are three kinds, each made once and copied, so that what differs by kind alone is uploaded once: `serving` without
+# FastAPI and pydantic, which weigh twice as much as all the rest; `audio` with an encoder; `whole` for the control plane.
 #
 # `sam build` hands no architecture to make: ARCH=x86_64 sam build --parameter-overrides Architecture=x86_64
 # Not with `sam build --parallel`: two functions would make the stage at the same time.
@@ -19,20 +20,31 @@ PLATFORM    = $(CPU_$(ARCH))-manylinux_2_34
 # folders too: a deleted file must leave the stage
 SOURCES    := $(shell find handlers shared -not -path '*/__pycache__*')
 
-$(STAGE)/.done: requirements.txt stream-wrapper infra/build.mk $(SOURCES)
+
+KIND_AudioFunction   := audio
+KIND_ControlFunction := whole
+KIND_GatewayFunction := whole
+
+LOCK_serving := requirements-serving.txt
+LOCK_audio   := requirements-audio.txt
+LOCK_whole   := requirements.txt
+
+.SECONDEXPANSION:
+.PRECIOUS: $(STAGE)/%/.done
+$(STAGE)/%/.done: $$(LOCK_$$*) stream-wrapper infra/build.mk $(SOURCES)
 	@test -n "$(CPU_$(ARCH))" || { echo "ARCH must be arm64 or x86_64, not '$(ARCH)'" >&2; exit 1; }
-	umask 022 && rm -rf $(STAGE) && mkdir -p $(STAGE)/task
-	umask 022 && $(UV) pip install --quiet --target $(STAGE)/task --python $(PYTHON) --python-version $(PYVER) \
-	  --python-platform $(PLATFORM) --only-binary :all: --require-hashes --no-compile-bytecode --link-mode copy -r requirements.txt
-	rm -rf $(STAGE)/task/bin $(STAGE)/task/.lock
-	umask 022 && cp -R handlers shared stream-wrapper $(STAGE)/task/
-	find $(STAGE)/task -name __pycache__ -prune -exec rm -rf {} +
-	umask 022 && $(PYTHON) -m compileall -q --invalidation-mode unchecked-hash -s $(STAGE)/task -p /var/task $(STAGE)/task
-	chmod -R u=rwX,go=rX $(STAGE)/task && chmod 755 $(STAGE)/task/stream-wrapper
+	umask 022 && rm -rf $(@D) && mkdir -p $(@D)/task
+	umask 022 && $(UV) pip install --quiet --target $(@D)/task --python $(PYTHON) --python-version $(PYVER) \
+	  --python-platform $(PLATFORM) --only-binary :all: --require-hashes --no-compile-bytecode --link-mode copy -r $<
+	rm -rf $(@D)/task/bin $(@D)/task/.lock
+	umask 022 && cp -R handlers shared stream-wrapper $(@D)/task/
+	find $(@D)/task -name __pycache__ -prune -exec rm -rf {} +
+	umask 022 && $(PYTHON) -m compileall -q --invalidation-mode unchecked-hash -s $(@D)/task -p /var/task $(@D)/task
+	chmod -R u=rwX,go=rX $(@D)/task && chmod 755 $(@D)/task/stream-wrapper
 	touch $@
 
 .PHONY: artefact
-artefact: $(STAGE)/.done  ## build the functions' common content into .build/
+artefact: $(STAGE)/serving/.done $(STAGE)/audio/.done $(STAGE)/whole/.done  ## build the functions' contents into .build/
 
-build-%: $(STAGE)/.done
-	cp -R $(STAGE)/task/. "$(ARTIFACTS_DIR)/"
+build-%: $(STAGE)/$$(or $$(KIND_$$*),serving)/.done
+	cp -R $(<D)/task/. "$(ARTIFACTS_DIR)/"

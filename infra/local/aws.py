@@ -5,7 +5,6 @@ when this process dies, and what a `kill -9` of ministack itself loses is everyt
 """
 
 import fcntl
-import hashlib
 import json
 import os
 import shutil
@@ -20,31 +19,33 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from infra.local import tool_environments
 from infra.local.aws_resources import ACCOUNT, REGION, create_missing
 from infra.local.template import Template
 from shared.gateway.settings import ConfigurationError
 from shared.stores.aws import Aws
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = tool_environments.ROOT
 ENVIRONMENT_FILE = "environment.json"
 
 _REQUIREMENTS = Path(__file__).with_name("requirements-aws.txt")
 _LAUNCHER = Path(__file__).with_name("with_parent.py")
-_SERVICES = ("dynamodb", "ssm", "secretsmanager", "sqs", "sts")
+_SERVICES = ("dynamodb", "ssm", "secretsmanager", "sqs", "sts", "s3")
 _LOCK_S = 20.0
 _READY_S = 20.0
 _STOP_S = 4.0
 
 
 class EmbeddedAwsError(ConfigurationError):
-    """The embedded AWS cannot be installed or started; the message says why."""
+    """The embedded AWS cannot be started; the message says why."""
 
 
 class EmbeddedAws:
     """One ministack process. Start it from the main thread: on Linux it ends with the thread that started it.
 
     `home` is made with mode 0700. `persist` keeps the state across restarts. `host` is the address to listen on;
-    containers need their bridge's. `parameters` are those of template.yaml. `services` not named answer 400.
+    containers need their bridge's. `port` 0 takes a free one. `parameters` are those of template.yaml. `services` not
+    named answer 400; None is every service that ministack has.
     """
 
     def __init__(
@@ -53,14 +54,16 @@ class EmbeddedAws:
         persist: bool = True,
         *,
         host: str = "127.0.0.1",
+        port: int = 0,
         stage: str = "local",
         parameters: Mapping[str, str] | None = None,
         template: Path = ROOT / "template.yaml",
-        services: Sequence[str] = _SERVICES,
+        services: Sequence[str] | None = _SERVICES,
     ) -> None:
         self._home = home.absolute()
         self._persist = persist
         self._host = host
+        self._port = port
         self._stage = stage
         # the pool's secret exists so that functions can read one; no real credential ever enters ministack
         self._parameters = {"GeminiApiKeys": "emulator-key", **(parameters or {}), "Stage": stage}
@@ -70,21 +73,37 @@ class EmbeddedAws:
 
     def start(self) -> dict[str, str]:
         """Start, wait until it answers, make what is missing; returns the environment by which stores find it."""
+        environment = self.start_bare()
+        try:
+            return self._furnish(environment)
+        except BaseException:
+            self.stop()
+            raise
+
+    def start_bare(self) -> dict[str, str]:
+        """Start and wait until it answers, with nothing in it yet; returns the environment of a client of it."""
         command = installed()
         for folder in (self._home, self._home / "state"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._home.chmod(0o700)
         with _locked(self._home) as lock:
             self._empty_temporary()
-            port = _free_port(self._host)
+            port = self._port or _free_port(self._host)
             url = f"http://{self._host}:{port}"
             self._process = self._launch(command, url, port, lock)
         try:
             self._await_ready(url)
-            return self._furnish(url)
         except BaseException:
             self.stop()
             raise
+        return {
+            **_client_environment(url),
+            "AWS_REGION": REGION,
+            "AWS_SESSION_TOKEN": "",  # of the operator's real account, if any
+            "AWS_PROFILE": "",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "NO_PROXY": f"127.0.0.1,localhost,{self._host}",
+        }
 
     def stop(self) -> None:
         """SIGTERM, and at most four seconds for saving; a slower one saves on by itself and holds the lock."""
@@ -128,13 +147,14 @@ class EmbeddedAws:
             "TMPDIR": str(self._home / "tmp"),
             "BIND_HOST": self._host,
             "GATEWAY_PORT": str(port),
-            "SERVICES": ",".join(self._services),
             "AUTH": "true",  # any web page of this machine's browser could call it unsigned otherwise
             "IOT_MTLS_ENABLED": "0",  # else it listens on 0.0.0.0:8883
             "SFTP_ENABLED": "0",
             "DOCKER_HOST": "unix:///nonexistent",
             **_client_environment(url),
         }
+        if self._services is not None:
+            environment["SERVICES"] = ",".join(self._services)
         if self._persist:
             environment |= {"PERSIST_STATE": "1", "STATE_DIR": str(self._home / "state")}
         return environment
@@ -155,19 +175,11 @@ class EmbeddedAws:
     def _last_words(self) -> str:
         return "\n".join((self._home / "ministack.log").read_text("utf-8", "replace").splitlines()[-10:])
 
-    def _furnish(self, url: str) -> dict[str, str]:
-        environment = {
-            **_client_environment(url),
-            "AWS_REGION": REGION,
-            "AWS_SESSION_TOKEN": "",  # of the operator's real account, if any
-            "AWS_PROFILE": "",
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "NO_PROXY": f"127.0.0.1,localhost,{self._host}",
-        }
+    def _furnish(self, client: Mapping[str, str]) -> dict[str, str]:
         template = Template.read(self._template, self._parameters, REGION, ACCOUNT)
-        aws = Aws(environment)
+        aws = Aws(client)
         try:
-            environment |= create_missing(template, aws, self._stage)
+            environment = {**client, **create_missing(template, aws, self._stage)}
         finally:
             aws.close()
         write_private(self._home / ENVIRONMENT_FILE, environment)
@@ -251,26 +263,4 @@ def _command_of(pid: int) -> str:
 
 def installed() -> Path:
     """The `ministack` command, installed on first use and whenever the lock file has changed."""
-    home = ROOT / ".tools" / "aws"
-    stamp, wanted = home / "requirements.sha256", hashlib.sha256(_REQUIREMENTS.read_bytes()).hexdigest()
-    home.parent.mkdir(parents=True, exist_ok=True)
-    with (home.parent / "aws.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not stamp.exists() or stamp.read_text("utf-8") != wanted:
-            print("setup: installing the embedded AWS into .tools/aws", file=sys.stderr)
-            uv = ROOT / ".tools" / "uv" / "bin" / "uv"
-            program = str(uv) if uv.exists() else shutil.which("uv")
-            if program is None:
-                raise EmbeddedAwsError("uv is missing; run `make run` or `make test` once, which install it")
-            shutil.rmtree(home, ignore_errors=True)
-            _run([program, "venv", "--quiet", "--python", sys.executable, str(home)])
-            target = ["--python", str(home / "bin" / "python"), "--require-hashes", "-r", str(_REQUIREMENTS)]
-            _run([program, "pip", "install", "--quiet", *target])
-            stamp.write_text(wanted, "utf-8")
-    return home / "bin" / "ministack"
-
-
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise EmbeddedAwsError(f"the embedded AWS cannot be installed:\n{done.stderr.strip()[-2000:]}")
+    return tool_environments.environment("aws", _REQUIREMENTS, "the embedded AWS") / "ministack"

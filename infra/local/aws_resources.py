@@ -21,14 +21,15 @@ _STORE_VARIABLES = (
     "PEPPER_SECRET_ID",
     "GEMINI_POOL_SECRET_ID",
     "SETTLE_QUEUE_URL",
+    "UPLOAD_BUCKET",
 )
 
 
 def create_missing(template: Template, aws: Aws, stage: str) -> dict[str, str]:
-    """Tables, queues, secrets and parameters; returns the variables of `_STORE_VARIABLES`."""
+    """Tables, queues, buckets, secrets and parameters; returns the variables of `_STORE_VARIABLES`."""
     _Creation(template, aws, stage).run()
     variables = template.environment()
-    return {name: str(template.resolve(variables[name])) for name in _STORE_VARIABLES}
+    return {name: str(template.resolve(variables[name])) for name in _STORE_VARIABLES if name in variables}
 
 
 class _Creation:
@@ -39,6 +40,7 @@ class _Creation:
         self._sqs = aws.client("sqs", patient=True)
         self._secrets = aws.client("secretsmanager", patient=True)
         self._ssm = aws.client("ssm", patient=True)
+        self._s3 = aws.client("s3", patient=True)
 
     def run(self) -> None:
         for name, properties in self._template.resources("AWS::DynamoDB::Table").items():
@@ -47,6 +49,8 @@ class _Creation:
         queues = self._template.resources("AWS::SQS::Queue")
         for name, properties in sorted(queues.items(), key=lambda item: "RedrivePolicy" in item[1]):
             self._queue(name, self._template.resolve(dict(properties)))
+        for name, properties in self._template.resources("AWS::S3::Bucket").items():
+            self._bucket(name, self._template.resolve(dict(properties)))
         for name, properties in self._template.resources("AWS::SecretsManager::Secret").items():
             self._secret(name, self._template.resolve(dict(properties)))
         for name, properties in self._template.resources("AWS::SSM::Parameter").items():
@@ -84,6 +88,13 @@ class _Creation:
         self._template.physical[name] = self._sqs.meta.endpoint_url + urlsplit(url).path
         self._template.physical[f"{name}.Arn"] = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}"
         self._template.physical[f"{name}.QueueName"] = queue
+
+    def _bucket(self, name: str, properties: Mapping[str, Any]) -> None:
+        """Its lifecycle is left to the cloud: the embedded S3 never deletes by itself."""
+        bucket = properties.get("BucketName") or self._generated(name).lower()
+        self._template.physical[name] = bucket
+        self._template.physical[f"{name}.Arn"] = f"arn:aws:s3:::{bucket}"
+        self._s3.create_bucket(Bucket=bucket)  # of its own account's, this changes nothing where it exists
 
     def _secret(self, name: str, properties: Mapping[str, Any]) -> None:
         secret = self._template.physical[name] = properties.get("Name") or self._generated(name)

@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
+import math
 import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -20,12 +21,18 @@ _STANDARD_ERROR = 2
 # A process that has just completed its reply asks for the next event within a millisecond; wait that long before
 # starting another one.
 _SETTLE_SECONDS = 0.05
+_RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def _nothing() -> Mapping[str, str]:
+    return {}
 
 
 @dataclass(frozen=True, slots=True)
 class FunctionConfiguration:
     """What Lambda knows of a function. ``timeout`` in seconds; ``log`` takes the output of its processes (default:
-    our standard error).
+    our standard error). ``credentials`` is asked, on a thread, for the AWS_* variables of each process; one that
+    has served and is older than ``lifetime`` seconds is replaced.
     """
 
     handler: str
@@ -37,12 +44,18 @@ class FunctionConfiguration:
     memory_mb: int = 1024
     processes: int = 10
     log: IO[bytes] | None = None
+    arn: str = ""
+    version: str = "$LATEST"
+    runtime: str = _RUNTIME
+    log_group: str = ""
+    credentials: Callable[[], Mapping[str, str]] = _nothing
+    lifetime: float = math.inf
 
     @property
-    def arn(self) -> str:
-        return f"arn:aws:lambda:us-east-1:000000000000:function:{self.name}"
+    def invoked_arn(self) -> str:
+        return self.arn or f"arn:aws:lambda:us-east-1:000000000000:function:{self.name}"
 
-    def variables(self, runtime_api: str) -> dict[str, str]:
+    def variables(self, runtime_api: str, credentials: Mapping[str, str]) -> dict[str, str]:
         """The whole environment of a process: nothing of ours leaks in but what a shell needs."""
         region = self.environment.get("AWS_REGION") or "us-east-1"
         return {
@@ -50,6 +63,7 @@ class FunctionConfiguration:
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
             **self.environment,
+            **credentials,
             "AWS_LAMBDA_RUNTIME_API": runtime_api,
             "_HANDLER": self.handler,
             "LAMBDA_TASK_ROOT": str(self.task_root),
@@ -58,11 +72,11 @@ class FunctionConfiguration:
             "TZ": ":UTC",
             "AWS_REGION": region,
             "AWS_DEFAULT_REGION": region,
-            "AWS_EXECUTION_ENV": f"AWS_Lambda_python{sys.version_info.major}.{sys.version_info.minor}",
+            "AWS_EXECUTION_ENV": f"AWS_Lambda_{self.runtime}",
             "AWS_LAMBDA_FUNCTION_NAME": self.name,
-            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+            "AWS_LAMBDA_FUNCTION_VERSION": self.version,
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(self.memory_mb),
-            "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{self.name}",
+            "AWS_LAMBDA_LOG_GROUP_NAME": self.log_group or f"/aws/lambda/{self.name}",
             "AWS_LAMBDA_LOG_STREAM_NAME": "local",
             "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
         }
@@ -75,16 +89,19 @@ class ExecutionEnvironment:
         self._configuration = configuration
         self._process: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._born = time.monotonic()
+        self._served = False
         self.api = RuntimeApi()
 
     async def start(self) -> Failure | None:
         """Returns None when the process asks for its first event, else why it does not."""
         await self.api.start()
+        credentials = await asyncio.to_thread(self._configuration.credentials)
         sink = self._configuration.log or _STANDARD_ERROR
         self._process = await asyncio.create_subprocess_exec(
             *self._configuration.command,
             cwd=self._configuration.task_root,
-            env=self._configuration.variables(self.api.address),
+            env=self._configuration.variables(self.api.address, credentials),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=sink,
             stderr=sink,
@@ -100,7 +117,13 @@ class ExecutionEnvironment:
 
     @property
     def usable(self) -> bool:
-        return self._process is not None and self._process.returncode is None and not self.api.poisoned
+        alive = self._process is not None and self._process.returncode is None and not self.api.poisoned
+        return alive and not self._outlived
+
+    @property
+    def _outlived(self) -> bool:
+        between_requests = self._served and self.api.idle.is_set()
+        return between_requests and time.monotonic() - self._born > self._configuration.lifetime
 
     @property
     def finishing(self) -> bool:
@@ -118,7 +141,8 @@ class ExecutionEnvironment:
         """The pieces of one reply. At the function's timeout the process is killed."""
         timeout = self._configuration.timeout
         deadline_ms = int((time.time() + timeout) * 1000)
-        invocation = Invocation(event, request_id, deadline_ms, self._configuration.arn)
+        invocation = Invocation(event, request_id, deadline_ms, self._configuration.invoked_arn)
+        self._served = True
         self.api.invoke(invocation)
         timer = asyncio.get_running_loop().call_later(timeout, self._time_out)
         try:

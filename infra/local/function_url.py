@@ -11,27 +11,20 @@ import os
 import signal
 import sys
 import threading
-import time
-import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Self
 
-import h11
-
 from infra.local.execution import Function, FunctionConfiguration
-from infra.local.http_connection import ClientClosed, HttpConnection
-from infra.local.runtime_api import End, Failure, Head, Piece
+from infra.local.lambda_front import LambdaFront, Routed
+from infra.local.runtime_api import Failure
 from infra.local.surroundings import surroundings
 from infra.local.template import Template
-from infra.local.url_event import MAX_BODY_BYTES, UrlRequest, build_event, encode_event
 from shared.gateway.settings import ConfigurationError
 
 PROJECT = Path(__file__).resolve().parents[2]
-_JSON = [("content-type", "application/json")]
-_DROPPED = frozenset({"content-length", "transfer-encoding", "connection"})
 
 
 class FunctionUrl:
@@ -39,109 +32,15 @@ class FunctionUrl:
 
     def __init__(self, function: Function, host: str = "127.0.0.1", port: int = 0) -> None:
         self.function = function
-        self._host = host
-        self._port = port
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._front = LambdaFront(lambda request: Routed(function, request), host, port)
 
     async def start(self) -> str:
         """Returns the base URL, without a slash at its end."""
-        self._server = await asyncio.start_server(self._accept, self._host, self._port)
-        host, port = self._server.sockets[0].getsockname()[:2]
-        return f"http://{host}:{port}"
+        return await self._front.start()
 
     async def stop(self) -> None:
-        if self._server is not None:
-            self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._front.stop()
         await self.function.stop()
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        connection = HttpConnection(reader, writer)
-        try:
-            while (request := await connection.request()) is not None:
-                await serve(connection, request, self.function)
-        except (ClientClosed, ConnectionError):
-            connection.abort()
-        except asyncio.CancelledError:
-            connection.abort()  # we are told to stop; nobody waits for this task's result
-        finally:
-            self._tasks.discard(task)
-            await connection.close()
-
-
-async def serve(connection: HttpConnection, head: h11.Request, function: Function) -> None:
-    """One request through one function, with the answers of Lambda's front where the function gives none."""
-    body = bytearray()
-    async for chunk in connection.body():
-        # read to the end even when it is too large: a client that is still sending would see a reset instead of the 413
-        body += chunk[: MAX_BODY_BYTES + 1 - len(body)]
-    if len(body) > MAX_BODY_BYTES:
-        await connection.respond(413, _JSON, b'{"Message":null}')
-        return
-    request = UrlRequest(
-        method=head.method.decode(),
-        target=head.target.decode("latin-1"),
-        headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers],
-        body=bytes(body),
-        source_ip=connection.peer,
-    )
-    request_id = str(uuid.uuid4())
-    event = encode_event(build_event(request, request_id=request_id, now=time.time()))
-    environment = await function.acquire()
-    if environment is None:
-        await connection.respond(429, _JSON, b'{"Message":"Rate Exceeded."}')
-    elif isinstance(environment, Failure):
-        await bad_gateway(connection, environment)
-    else:
-        await forward(connection, environment.invoke(event, request_id), request_id)
-
-
-async def forward(connection: HttpConnection, pieces: AsyncIterator[Piece], request_id: str) -> None:
-    """Passes a reply on as it comes.
-
-    The head waits for the first byte of the body, as an empty streamed body never reaches a client. A client that
-    leaves is not noticed by the function: the reply is read to its end all the same.
-    """
-    head: Head | None = None
-    started = gone = False
-    async for piece in pieces:
-        if gone:
-            continue
-        try:
-            if isinstance(piece, Head):
-                head = piece
-            elif isinstance(piece, bytes):
-                if head is not None and not started:
-                    await connection.start(head.status, _client_headers(head, request_id))
-                    started = True
-                await connection.chunk(piece)
-            elif isinstance(piece, Failure) and not started:
-                await bad_gateway(connection, piece)
-            elif isinstance(piece, End) and piece.error_type is None:
-                await connection.end()
-            else:
-                connection.abort()
-        except ConnectionError:
-            gone = True
-
-
-async def bad_gateway(connection: HttpConnection, failure: Failure) -> None:
-    """What a client sees of a function without an answer; the reason goes to standard error only."""
-    print(f"{failure.error_type}: {failure.message}", file=sys.stderr, flush=True)
-    await connection.respond(502, _JSON, b'{"message":"Internal Server Error"}')
-
-
-def _client_headers(head: Head, request_id: str) -> list[tuple[str, str]]:
-    kept = [(name, value) for name, value in head.headers.items() if name not in _DROPPED]
-    cookies = [("set-cookie", cookie) for cookie in head.cookies]
-    return [*kept, *cookies, ("x-amzn-requestid", request_id), ("transfer-encoding", "chunked")]
 
 
 def configuration(

@@ -4,6 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 compile() { .tools/uv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.12 --no-header "$@"; }
 compile requirements.in -o requirements.txt
+for kind in serving audio; do compile "requirements-$kind.in" -c requirements.txt -o "requirements-$kind.txt"; done
 compile requirements-dev.in -c requirements.txt -o requirements-dev.txt
 for source in infra/local/requirements-*.in tests/clients/*/requirements.in; do
   compile "$source" -o "${source%.in}.txt"

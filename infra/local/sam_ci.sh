@@ -77,7 +77,7 @@ start_engine() {
   return 1
 }
 
-image_key() { { cksum <infra/local/requirements-image.txt; cksum <infra/local/sam_ci.sh; echo "$prefix $version"; } | cksum | cut -d' ' -f1; }
+image_key() { { cksum <infra/local/requirements-image.txt; cksum <infra/local/sam_ci.sh; cksum <infra/local/runtime/bootstrap.py; echo "$prefix $version"; } | cksum | cut -d' ' -f1; }
 
 copy_interpreter() {
   local lib=lib/python$version
@@ -103,16 +103,7 @@ copy_libraries() { # what ldd finds, and the C library's stubs that wheels for m
 }
 
 write_bootstrap() { # AWS's starts the wrapper in the same way
-  cat >"$root/var/runtime/bootstrap.py" <<'EOF'
-import os
-import sys
-
-sys.path[:0] = [os.environ.get("LAMBDA_TASK_ROOT", "/var/task"), "/opt/python"]
-
-from awslambdaric.__main__ import main
-
-main([sys.argv[0], os.environ["_HANDLER"]])
-EOF
+  cp infra/local/runtime/bootstrap.py "$root/var/runtime/bootstrap.py"
   cat >"$root/var/runtime/bootstrap" <<EOF
 #!/bin/sh
 export AWS_EXECUTION_ENV=AWS_Lambda_python$version PYTHONPATH=/var/runtime

@@ -98,7 +98,8 @@ class Template:
                 return self.resolve(yes if self._holds(condition) else no)
             case "Fn::Join":
                 separator, items = argument
-                return separator.join(str(self.resolve(item)) for item in items)
+                found = self.resolve(items)  # a list, or a parameter that holds one
+                return separator.join(found.split(",") if isinstance(found, str) else map(str, found))
         raise KeyError(f"template function {name}")
 
     def _reference(self, name: str) -> Any:

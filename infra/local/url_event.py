@@ -26,6 +26,14 @@ class UrlRequest:
     source_ip: str
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The answer where nothing is there to serve a request."""
+
+    status: int
+    message: str
+
+
 def build_event(request: UrlRequest, *, request_id: str, now: float, domain: str = "") -> dict[str, Any]:
     """The event document. ``now`` is epoch seconds; ``domain`` defaults to the Host header, as the client addressed it.
 

@@ -1,11 +1,14 @@
-"""`sam validate --lint`, `sam build`, and what is in the artefact. Needs no container engine."""
+"""`sam validate --lint`, `sam build`, what is in the artefacts, and what each handler imports from its own. Needs no
+container engine."""
 
 import hashlib
+import json
 import os
 import platform
 import stat
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -17,13 +20,49 @@ PROJECT = Path(__file__).parents[2]
 PYVER = f"{sys.version_info.major}.{sys.version_info.minor}"
 HOST = "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
 MACHINE = {"x86_64": 62, "arm64": 183}  # e_machine of ELF
-# what the pinned requirements unpack; a new name here is a new dependency in every function
-TOP_LEVEL = {
-    "annotated_doc", "annotated_types", "anyio", "cachetools", "certifi", "fastapi", "h11", "handlers", "httpcore",
-    "httpx", "idna", "lameenc", "mangum", "multipart", "opentelemetry", "pydantic", "pydantic_core", "python_multipart",
-    "shared", "starlette", "stream-wrapper", "typing_extensions.py", "typing_inspection",
+# what the pinned requirements unpack; a new name here is a new dependency in every function of the kind
+SERVING = {
+    "anyio", "cachetools", "certifi", "h11", "handlers", "httpcore", "httpx", "idna", "mangum", "multipart", "orjson",
+    "python_multipart", "shared", "starlette", "stream-wrapper", "typing_extensions.py",
 }  # fmt: skip
-MAX_BYTES = 30_000_000
+TOP_LEVEL = {
+    "serving": SERVING,
+    "audio": SERVING | {"lameenc"},
+    "whole": SERVING
+    | {"annotated_doc", "annotated_types", "fastapi", "lameenc", "opentelemetry", "pydantic", "pydantic_core"}
+    | {"typing_inspection"},
+}
+KINDS = {"AudioFunction": "audio", "ControlFunction": "whole", "GatewayFunction": "whole"}  # the others serve
+MAX_ZIP = {"serving": 5_000_000, "audio": 5_000_000, "whole": 10_000_000}
+
+# handler -> dialects that it may import, besides what the model lists need
+DIALECTS = {
+    "chat_completions": {"openai", "openai_chat", "vendor"},
+    "messages": {"anthropic_messages"},
+    "models": {"openai", "openai_chat", "vendor"},
+    "responses": {"openai", "openai_responses"},
+    "generate_content": {"openai", "openai_chat", "openai_media", "vendor"},  # its embeddings and images share that path
+    "embeddings": {"openai", "openai_media"},
+    "images": {"openai", "openai_media"},
+    "audio": {"openai", "openai_media"},
+    "control": set(),
+    "maintenance": set(),
+    "gateway": {"anthropic_messages", "openai", "openai_chat", "openai_media", "openai_responses", "vendor"},
+}
+EVERYWHERE = {"contract", "gemini_native", "model_list"}
+# modules that cost a cold start, and who needs them for its first request
+COSTLY = {
+    "fastapi": {"control"},
+    "pydantic": {"control"},
+    "boto3": set(),
+    "botocore": set(),
+    "lameenc": set(),
+    "shared.gateway.console": {"control"},
+    "shared.gateway.media_routes": {"embeddings", "images", "audio", "gateway"},
+    "shared.gateway.responses_api": {"responses", "gateway"},
+    "shared.gateway.native_routes": {"generate_content", "gateway"},
+    "shared.gateway.tracing": set(),
+}
 
 pytestmark = pytest.mark.slow
 
@@ -56,9 +95,16 @@ def built(sam: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.F
     return request.param, build(sam, tmp_path_factory.mktemp(request.param), request.param)
 
 
-def functions() -> list[str]:
+def functions() -> dict[str, str]:
+    """Logical id -> kind of artefact."""
     template = yaml.load((PROJECT / "template.yaml").read_text(), TemplateLoader)
-    return [name for name, entry in template["Resources"].items() if entry["Type"] == "AWS::Serverless::Function"]
+    names = [name for name, entry in template["Resources"].items() if entry["Type"] == "AWS::Serverless::Function"]
+    return {name: KINDS.get(name, "serving") for name in names}
+
+
+def tasks(built: tuple[str, Path]) -> dict[str, Path]:
+    """Kind -> the folder of one function of it."""
+    return {kind: built[1] / name for name, kind in functions().items()}
 
 
 def digest(folder: Path) -> str:
@@ -71,44 +117,55 @@ def test_template_is_valid(sam: Path) -> None:
     assert "is a valid SAM Template" in run_sam(sam, "validate", "--lint")
 
 
-def test_all_functions_share_one_artefact(built: tuple[str, Path]) -> None:
-    assert len({digest(built[1] / name) for name in functions()}) == 1
+def test_functions_of_a_kind_share_one_artefact(built: tuple[str, Path]) -> None:
+    digests = {(kind, digest(built[1] / name)) for name, kind in functions().items()}
+    assert len(digests) == len(TOP_LEVEL)
 
 
 def test_artefact_holds_what_it_should_and_nothing_else(built: tuple[str, Path]) -> None:
-    task = built[1] / functions()[0]
-    names = {path.name.partition(".cpython-")[0] for path in task.iterdir()}
-    assert {name for name in names if not name.endswith(".dist-info")} - {"__pycache__"} == TOP_LEVEL
-    # a .pth file runs at every start of the interpreter (the LiteLLM incident of March 2026)
-    assert not list(task.rglob("*.pth"))
-    assert not [path for name in ("tests", "infra") for path in task.glob(name)]
-    assert sum(path.stat().st_size for path in task.rglob("*") if path.is_file()) < MAX_BYTES
+    for kind, task in tasks(built).items():
+        names = {path.name.partition(".cpython-")[0] for path in task.iterdir()}
+        assert {name for name in names if not name.endswith(".dist-info")} - {"__pycache__"} == TOP_LEVEL[kind]
+        # a .pth file runs at every start of the interpreter (the LiteLLM incident of March 2026)
+        assert not list(task.rglob("*.pth"))
+        assert not [path for name in ("tests", "infra", "bin") for path in task.glob(name)]
+        assert not list(task.glob("shared/**/test*"))
+
+
+def test_zips_are_small(built: tuple[str, Path], tmp_path: Path) -> None:
+    for kind, task in tasks(built).items():
+        archive = tmp_path / f"{kind}.zip"
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+            for path in task.rglob("*"):
+                packed.write(path, path.relative_to(task))
+        assert archive.stat().st_size < MAX_ZIP[kind], kind
 
 
 def test_another_user_can_read_it_and_run_the_wrapper(built: tuple[str, Path]) -> None:
-    task = built[1] / functions()[0]
-    for path in task.rglob("*"):
-        wanted = 0o755 if path.is_dir() else 0o444
-        assert stat.S_IMODE(path.stat().st_mode) & wanted == wanted, path
-    assert stat.S_IMODE((task / "stream-wrapper").stat().st_mode) == 0o755
+    for task in tasks(built).values():
+        for path in task.rglob("*"):
+            wanted = 0o755 if path.is_dir() else 0o444
+            assert stat.S_IMODE(path.stat().st_mode) & wanted == wanted, path
+        assert stat.S_IMODE((task / "stream-wrapper").stat().st_mode) == 0o755
 
 
 def test_every_module_has_its_byte_code(built: tuple[str, Path]) -> None:
-    task = built[1] / functions()[0]
     tag = f"cpython-{sys.version_info.major}{sys.version_info.minor}"
-    for source in task.rglob("*.py"):
-        code = source.parent / "__pycache__" / f"{source.stem}.{tag}.pyc"
-        flags = int.from_bytes(code.read_bytes()[4:8], "little")
-        assert flags == 0b01, f"{code}: not an unchecked hash"
-    assert str(PROJECT).encode() not in (task / "handlers" / "__pycache__" / f"__init__.{tag}.pyc").read_bytes()
+    for task in tasks(built).values():
+        for source in task.rglob("*.py"):
+            code = source.parent / "__pycache__" / f"{source.stem}.{tag}.pyc"
+            flags = int.from_bytes(code.read_bytes()[4:8], "little")
+            assert flags == 0b01, f"{code}: not an unchecked hash"
+        assert str(PROJECT).encode() not in (task / "handlers" / "__pycache__" / f"__init__.{tag}.pyc").read_bytes()
 
 
 def test_compiled_wheels_are_of_the_architecture(built: tuple[str, Path]) -> None:
-    architecture, folder = built
-    libraries = list((folder / functions()[0]).rglob("*.so"))
-    assert libraries
-    for library in libraries:
-        assert int.from_bytes(library.read_bytes()[18:20], "little") == MACHINE[architecture], library
+    architecture = built[0]
+    for task in tasks(built).values():
+        libraries = list(task.rglob("*.so"))
+        assert libraries
+        for library in libraries:
+            assert int.from_bytes(library.read_bytes()[18:20], "little") == MACHINE[architecture], library
 
 
 def test_building_again_gives_the_same_bytes(sam: Path, tmp_path: Path) -> None:
@@ -118,21 +175,50 @@ def test_building_again_gives_the_same_bytes(sam: Path, tmp_path: Path) -> None:
         stage = tmp_path / f"stage{number}"
         command = ["make", "-s", "artefact", f"ARCH={HOST}", f"PYVER={PYVER}", f"STAGE={stage}"]
         subprocess.run(command, cwd=PROJECT, check=True, timeout=120)
-        digests.append(digest(stage / "task"))
+        digests.append({kind: digest(stage / kind / "task") for kind in TOP_LEVEL})
     assert digests[0] == digests[1]
 
 
-def test_handlers_run_from_the_artefact_alone(sam: Path, tmp_path: Path) -> None:
-    """With no other package in reach: boto3, which the managed runtime brings, is not imported before it is needed."""
-    task = build(sam, tmp_path, HOST) / functions()[0]
+@pytest.fixture(scope="module")
+def imported() -> dict[str, dict[str, str]]:
+    """Handler -> module -> its file, imported from the function's own artefact with no other package in reach: boto3,
+    which the managed runtime brings, is not imported before it is needed."""
+    subprocess.run(["make", "-s", "artefact", f"ARCH={HOST}", f"PYVER={PYVER}"], cwd=PROJECT, check=True, timeout=120)
+    template = yaml.load((PROJECT / "template.yaml").read_text(), TemplateLoader)
     variables = ("USAGE_TABLE", "KEY_PARAMETER_PREFIX", "PEPPER_SECRET_ID", "GEMINI_POOL_SECRET_ID", "SETTLE_QUEUE_URL")
-    code = f"import sys; sys.path.insert(0, {str(task)!r}); import handlers.chat_completions as m; print(m.__file__)"
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", code],
-        env=dict.fromkeys(variables, "x"),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == str(task / "handlers" / "chat_completions.py")
+    found = {}
+    for name, kind in functions().items():
+        module = template["Resources"][name]["Properties"]["Handler"].rpartition(".")[0]
+        task = PROJECT / ".build" / f"{PYVER}-{HOST}" / kind / "task"
+        code = (
+            f"import json, sys; sys.path.insert(0, {str(task)!r}); import {module}; "
+            "print(json.dumps({name: getattr(m, '__file__', None) or '' for name, m in sys.modules.items()}))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", code],
+            env=dict.fromkeys(variables, "x"),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        modules: dict[str, str] = json.loads(done.stdout)
+        assert modules[module] == str(task / "handlers" / f"{module.rpartition('.')[2]}.py")
+        found[module.rpartition(".")[2]] = modules
+    return found
+
+
+def test_every_handler_is_in_the_tables(imported: dict[str, dict[str, str]]) -> None:
+    assert set(imported) == set(DIALECTS)
+
+
+@pytest.mark.parametrize("handler", DIALECTS)
+def test_a_handler_imports_the_dialects_of_its_endpoint(handler: str, imported: dict[str, dict[str, str]]) -> None:
+    prefix = "shared.dialects."
+    dialects = {name.removeprefix(prefix).partition(".")[0] for name in imported[handler] if name.startswith(prefix)}
+    assert dialects - EVERYWHERE == DIALECTS[handler]
+
+
+@pytest.mark.parametrize("module", COSTLY)
+def test_costly_modules_are_imported_where_they_are_needed(module: str, imported: dict[str, dict[str, str]]) -> None:
+    assert {handler for handler, modules in imported.items() if module in modules} == COSTLY[module]

@@ -18,6 +18,7 @@ class Backends:
 
     variables: dict[str, str]
     client_key: str
+    admin_key: str
     emulator: EmulatorServer
 
     def rows(self) -> list[dict[str, Any]]:
@@ -39,9 +40,11 @@ def running(home: Path, host: str = "127.0.0.1") -> Iterator[Backends]:
     try:
         environment = aws.start()
         emulator.start()
-        client_key = ensure_credentials(home, "http://unused", environment)["client_key"]
+        keys = ensure_credentials(home, "http://unused", environment)
         variables = {name: value for name, value in environment.items() if value}
-        yield Backends({**variables, "GEMINI_BASE_URL": emulator.base_url}, client_key, emulator)
+        yield Backends(
+            {**variables, "GEMINI_BASE_URL": emulator.base_url}, keys["client_key"], keys["admin_key"], emulator
+        )
     finally:
         emulator.stop()
         aws.stop()

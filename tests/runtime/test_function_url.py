@@ -1,17 +1,20 @@
 """The emulator itself: what AWS punishes is punished here too, or the other tests prove nothing."""
 
+import asyncio
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-from infra.local.function_url import PROJECT, FunctionUrlServer
+from infra.local.execution import Function
+from infra.local.function_url import PROJECT, FunctionUrl, FunctionUrlServer, configuration
 from tests.runtime.conftest import APPS, Serve, call, watch
 
 COMMAND = [sys.executable, str(Path(__file__).parent / "apps" / "misbehaves.py")]
@@ -157,3 +160,28 @@ def test_the_command_says_why_a_function_does_not_start() -> None:
 
 def test_a_stream_that_is_cut_is_seen_as_cut(serve: Serve) -> None:
     assert watch(serve("web").url, "/dies?late").complete is False
+
+
+def test_an_old_process_is_replaced_between_two_requests() -> None:
+    """As its credentials end some day."""
+    base = configuration(f"{APPS}.web.handler", environment={}, processes=1)
+    asked: list[str] = []
+
+    def credentials() -> dict[str, str]:
+        asked.append(f"session {len(asked)}")
+        return {"AWS_SESSION_TOKEN": asked[-1]}
+
+    async def pids() -> tuple[int, int, list[int | None]]:
+        function = Function(replace(base, credentials=credentials, lifetime=0.0))
+        url = FunctionUrl(function)
+        base_url = await url.start()
+        try:
+            seen = [(await asyncio.to_thread(call, base_url, "/echo")).json()["pid"] for _ in range(2)]
+        finally:
+            await url.stop()
+        return seen[0], seen[1], function.exit_codes
+
+    first, second, codes = asyncio.run(pids())
+    assert first != second
+    assert codes == [0, 0]
+    assert asked == ["session 0", "session 1"]

@@ -1,4 +1,4 @@
-"""Rules for template.yaml beyond what cfn-lint checks: each is a function from a template to complaints."""
+"""Rules for the templates beyond what cfn-lint checks: each is a function from a template to complaints."""
 
 import json
 import re
@@ -15,9 +15,14 @@ PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 EVERY = re.compile(r"rate\((1 (minute|hour|day)|([2-9]|[1-9]\d+) (minutes|hours|days))\)|cron\((\S+ ){5}\S+\)")
 Template = dict[str, Any]
 
-# The whole of what each role may do. A new action is a decision: it is made here first.
+LOG = {"logs:CreateLogStream": "LogGroup", "logs:PutLogEvents": "LogGroup"}
+TRACE = {"xray:PutTelemetryRecords": "*", "xray:PutTraceSegments": "*"}
+
+# The whole of what each policy allows, and which policies each role puts together. A new action is a decision: it is
+# made here first.
 ALLOWED = {
-    "DataPlaneRole": {
+    "AddressPolicy": {"secretsmanager:GetSecretValue": ":secret:gw/${Stage}/origin-*", **TRACE},
+    "ServePolicy": {
         "dynamodb:BatchGetItem": "UsageTable",
         "dynamodb:ConditionCheckItem": "UsageTable",
         "dynamodb:GetItem": "UsageTable",
@@ -27,30 +32,17 @@ ALLOWED = {
         "ssm:GetParameter": ":parameter/gw/${Stage}/keys/*",
         "kms:Decrypt": ":key/*",
         "secretsmanager:GetSecretValue": ":secret:gw/${Stage}/",
-        "logs:CreateLogStream": "LogGroup",
-        "logs:PutLogEvents": "LogGroup",
-        "xray:PutTelemetryRecords": "*",
-        "xray:PutTraceSegments": "*",
+        "s3:GetObject": "UploadBucket.Arn}/*",
+        "s3:ListBucket": "UploadBucket",
     },
-    "StatefulRole": {
-        "dynamodb:BatchGetItem": "UsageTable",
-        "dynamodb:ConditionCheckItem": "UsageTable",
+    "KeepPolicy": {
         "dynamodb:DeleteItem": "UsageTable",
-        "dynamodb:GetItem": "UsageTable",
-        "dynamodb:PutItem": "UsageTable",
         "dynamodb:Query": "UsageTable",
-        "dynamodb:UpdateItem": "UsageTable",
-        "lambda:InvokeFunction": ":function:${AWS::StackName}-ResponsesFunction-*",
-        "sqs:SendMessage": "SettleQueue",
-        "ssm:GetParameter": ":parameter/gw/${Stage}/keys/*",
-        "kms:Decrypt": ":key/*",
-        "secretsmanager:GetSecretValue": ":secret:gw/${Stage}/",
-        "logs:CreateLogStream": "LogGroup",
-        "logs:PutLogEvents": "LogGroup",
-        "xray:PutTelemetryRecords": "*",
-        "xray:PutTraceSegments": "*",
+        "s3:DeleteObject": "UploadBucket.Arn}/*",
+        "s3:PutObject": "UploadBucket.Arn}/*",
+        "lambda:InvokeFunction": ":function:${AWS::StackName}-",
     },
-    "ControlRole": {
+    "OperatePolicy": {
         "dynamodb:BatchGetItem": "UsageTable",
         "dynamodb:GetItem": "UsageTable",
         "dynamodb:PutItem": "UsageTable",
@@ -66,12 +58,8 @@ ALLOWED = {
         "secretsmanager:ListSecrets": "*",
         "secretsmanager:PutSecretValue": ":secret:gw/${Stage}/keys/*",
         "secretsmanager:UpdateSecretVersionStage": ":secret:gw/${Stage}/keys/*",
-        "logs:CreateLogStream": "ControlLogGroup",
-        "logs:PutLogEvents": "ControlLogGroup",
-        "xray:PutTelemetryRecords": "*",
-        "xray:PutTraceSegments": "*",
     },
-    "MaintenanceRole": {
+    "MaintainPolicy": {
         "dynamodb:BatchGetItem": "UsageTable",
         "dynamodb:GetItem": "UsageTable",
         "dynamodb:PutItem": "UsageTable",
@@ -84,18 +72,36 @@ ALLOWED = {
         "sqs:DeleteMessage": "SettleQueue",
         "sqs:GetQueueAttributes": "SettleQueue",
         "sqs:ReceiveMessage": "SettleQueue",
+        "dynamodb:DescribeStream": "${UsageTable.Arn}/stream/*",
+        "dynamodb:GetRecords": "${UsageTable.Arn}/stream/*",
+        "dynamodb:GetShardIterator": "${UsageTable.Arn}/stream/*",
+        "dynamodb:ListStreams": "${UsageTable.Arn}/stream/*",
+        "s3:GetObject": "BilledCostsUri",
         "logs:DescribeLogGroups": ":log-group:*",
         "logs:FilterLogEvents": ":log-group:/gw/${Stage}/${AWS::StackName}/*",
-        "logs:CreateLogStream": "MaintenanceLogGroup",
-        "logs:PutLogEvents": "MaintenanceLogGroup",
-        "xray:PutTelemetryRecords": "*",
-        "xray:PutTraceSegments": "*",
+        **TRACE,
     },
+    "DataPlaneRole": LOG,
+    "StatefulRole": LOG,
+    "ControlRole": LOG,
+    "GatewayRole": LOG,
+    "MaintenanceRole": LOG,
+}
+ROLES = {
+    "DataPlaneRole": {"AddressPolicy", "ServePolicy"},
+    "StatefulRole": {"AddressPolicy", "ServePolicy", "KeepPolicy"},
+    "ControlRole": {"AddressPolicy", "OperatePolicy"},
+    # the union of the three
+    "GatewayRole": {"AddressPolicy", "ServePolicy", "KeepPolicy", "OperatePolicy"},
+    "MaintenanceRole": {"MaintainPolicy"},
 }
 
 
-def load() -> Template:
-    template: Template = yaml.load((PROJECT / "template.yaml").read_text(), TemplateLoader)
+BESIDE = ("infra/edge.yaml", "infra/observability.yaml", "infra/snapstart.yaml")  # the stacks around the application
+
+
+def load(name: str = "template.yaml") -> Template:
+    template: Template = yaml.load((PROJECT / name).read_text(), TemplateLoader)
     return template
 
 
@@ -130,6 +136,9 @@ def as_list(value: Any) -> list[Any]:
 
 
 def statements(template: Template) -> Iterator[tuple[str, Any]]:
+    for name, policy in resources(template, "AWS::IAM::ManagedPolicy").items():
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]:
+            yield name, statement["Fn::If"][1] if "Fn::If" in statement else statement
     for name, role in resources(template, "AWS::IAM::Role").items():
         properties = role["Properties"]
         for document in [
@@ -209,10 +218,11 @@ def statement_shapes(template: Template) -> Iterator[str]:
 
 
 def least_privilege(template: Template) -> Iterator[str]:
-    """No action outside ALLOWED, none on another resource, and no managed policy beside."""
+    """No action outside ALLOWED, none on another resource, and no policy but those of ROLES, which are our own."""
     for name, role in resources(template, "AWS::IAM::Role").items():
-        if "ManagedPolicyArns" in role["Properties"]:
-            yield f"{name}: managed policies"
+        policies = {json.dumps(arn) for arn in role["Properties"].get("ManagedPolicyArns", [])}
+        if policies != {json.dumps({"Ref": policy}) for policy in ROLES.get(name, ())}:
+            yield f"{name}: other policies than decided"
     for name, statement in statements(template):
         if "Principal" in statement:
             if statement["Principal"] != {"Service": "lambda.amazonaws.com"}:
@@ -279,6 +289,26 @@ def tables(template: Template) -> Iterator[str]:
                 yield f"{name}: {wanted}"
 
 
+def buckets(template: Template) -> Iterator[str]:
+    """Private, encrypted, over TLS, and empty after a day; an engine would drop all of it without a word."""
+    policies = resources(template, "AWS::S3::BucketPolicy").values()
+    for name, entry in resources(template, "AWS::S3::Bucket").items():
+        properties = entry["Properties"]
+        block = properties.get("PublicAccessBlockConfiguration", {})
+        if len(block) != 4 or not all(block.values()):
+            yield f"{name}: open"
+        if "BucketEncryption" not in properties:
+            yield f"{name}: not encrypted"
+        rules = properties.get("LifecycleConfiguration", {}).get("Rules", [])
+        if not any(rule.get("ExpirationInDays") == 1 and rule["Status"] == "Enabled" for rule in rules):
+            yield f"{name}: keeps what is of use for a day"
+        if entry.get("DeletionPolicy") != "Retain":
+            yield f"{name}: a stack with objects in it could not be deleted"
+        own = [policy for policy in policies if policy["Properties"]["Bucket"] == {"Ref": name}]
+        if not any("aws:SecureTransport" in json.dumps(policy) for policy in own):
+            yield f"{name}: without TLS"
+
+
 def pepper(template: Template) -> Iterator[str]:
     entry = template["Resources"]["PepperSecret"]
     if (entry.get("DeletionPolicy"), entry.get("UpdateReplacePolicy")) != ("Retain", "Retain"):
@@ -316,14 +346,6 @@ def builds(template: Template) -> Iterator[str]:
             yield f"{name}: no reserved concurrency to choose"
 
 
-def alarms(template: Template) -> Iterator[str]:
-    """Every dead-letter queue is watched."""
-    watched = json.dumps([entry["Properties"] for entry in resources(template, "AWS::CloudWatch::Alarm").values()])
-    for name in resources(template, "AWS::SQS::Queue"):
-        if "DeadLetter" in name and f'["{name}", "QueueName"]' not in watched:
-            yield f"{name}: nobody would notice"
-
-
 def nested(template: Template) -> Iterator[str]:
     for kind in ("AWS::Serverless::Application", "AWS::CloudFormation::Stack"):
         yield from resources(template, kind)
@@ -348,5 +370,125 @@ def outputs(template: Template) -> Iterator[str]:
     for name, output in template["Outputs"].items():
         if not output.get("Description"):
             yield f"{name}: no description"
-    if template["Outputs"]["OpenAIBaseUrl"]["Value"] != {"Fn::Sub": "${ChatCompletionsFunctionUrl.FunctionUrl}v1"}:
+        export = output.get("Export", {}).get("Name", {}).get("Fn::Sub")
+        if export is not None and export != f"${{AWS::StackName}}-{name}":
+            yield f"{name}: exported as {export}"
+    one, many = template["Outputs"]["OpenAIBaseUrl"]["Value"]["Fn::If"][1:]
+    if one != {"Fn::Sub": "${GatewayFunctionUrl.FunctionUrl}v1"}:
         yield "OpenAIBaseUrl is not the function URL and /v1"
+    if many != {"Fn::Sub": "${ChatCompletionsFunctionUrl.FunctionUrl}v1"}:
+        yield "OpenAIBaseUrl is not the function URL and /v1"
+
+
+def shapes(template: Template) -> Iterator[str]:
+    """Each function is in one shape with its role and log group, but the scheduled one, which is in both."""
+    for name, function in functions(template).items():
+        condition = template["Resources"][name].get("Condition")
+        if condition not in ("Single", "PerEndpoint") and name != "MaintenanceFunction":
+            yield f"{name}: in both shapes"
+        for other in (function["Role"]["Fn::GetAtt"][0], function["LoggingConfig"]["LogGroup"]["Ref"]):
+            if template["Resources"][other].get("Condition") != condition:
+                yield f"{name}: {other} is in another shape"
+        logs = json.dumps(
+            [statement for owner, statement in statements(template) if owner == function["Role"]["Fn::GetAtt"][0]]
+        )
+        if f'["{function["LoggingConfig"]["LogGroup"]["Ref"]}", "Arn"]' not in logs:
+            yield f"{name}: its role may not write its log"
+
+
+def imports(template: Template) -> Iterator[str]:
+    """What a stack beside imports, the application exports."""
+    exports = {
+        output["Export"]["Name"]["Fn::Sub"].replace("${AWS::StackName}", "")
+        for output in load()["Outputs"].values()
+        if "Export" in output
+    }
+    for value in _imported(template):
+        text = value["Fn::Sub"] if isinstance(value["Fn::Sub"], str) else value["Fn::Sub"][0]
+        stack, _, name = text.rpartition("}")
+        if stack not in ("${AppStack", "${Stack") or name not in exports:
+            yield text
+
+
+def _imported(node: Any) -> Iterator[Any]:
+    if isinstance(node, dict):
+        if "Fn::ImportValue" in node:
+            yield node["Fn::ImportValue"]
+        node = list(node.values())
+    if isinstance(node, list):
+        for item in node:
+            yield from _imported(item)
+
+
+# of AWS: CachingDisabled and AllViewerExceptHostHeader
+POLICIES = ("4135ea2d-6df8-44a3-9df3-4b5a84be39ad", "b689b0a8-53d0-40ab-baf2-68738e2966ac")
+
+
+def behaviours(template: Template) -> Iterator[str]:
+    config = template["Resources"]["Distribution"]["Properties"]["DistributionConfig"]
+    every = [config["DefaultCacheBehavior"], *config["CacheBehaviors"]]
+    if len(every) > 75:
+        yield "more behaviours than CloudFront's quota"
+    for behaviour in every:
+        name = behaviour.get("PathPattern", "default")
+        if (behaviour.get("CachePolicyId"), behaviour.get("OriginRequestPolicyId")) != POLICIES:
+            yield f"{name}: policies"
+        if behaviour.get("Compress") is not False:
+            yield f"{name}: a compressor gathers what should stream"
+        if behaviour.get("ViewerProtocolPolicy") != "https-only" or len(behaviour.get("AllowedMethods", ())) != 7:
+            yield f"{name}: not every method, or not https alone"
+    # a policy of our own may not name Authorization, and one that passes Host on is refused by the function URL
+    for kind in ("AWS::CloudFront::OriginRequestPolicy", "AWS::CloudFront::CachePolicy"):
+        yield from resources(template, kind)
+
+
+def origins(template: Template) -> Iterator[str]:
+    for origin in template["Resources"]["Distribution"]["Properties"]["DistributionConfig"]["Origins"]:
+        name, custom = origin["Id"], origin["CustomOriginConfig"]
+        if (custom.get("OriginProtocolPolicy"), custom.get("OriginSSLProtocols")) != ("https-only", ["TLSv1.2"]):
+            yield f"{name}: transport"
+        if not all(1 <= seconds <= 120 for seconds in can_be(custom["OriginReadTimeout"], template)):
+            yield f"{name}: read timeout"
+        (header,) = origin["OriginCustomHeaders"]
+        secret = "{{resolve:secretsmanager:${Name}:SecretString:current::${OriginSecretVersion}}}"
+        if header["HeaderName"] != "x-origin-verify" or header["HeaderValue"]["Fn::Sub"][0] != secret:
+            yield f"{name}: origin secret"
+
+
+def published(template: Template) -> Iterator[str]:
+    """Each alias has a streaming URL and both permissions that a URL needs; the names are those the edge looks for."""
+    for name in resources(template, "AWS::Lambda::Alias"):
+        stem = name.removesuffix("Alias")
+        entry = template["Resources"].get(f"{stem}Url", {})
+        url = entry.get("Properties", {})
+        if (url.get("InvokeMode"), url.get("AuthType"), url.get("Qualifier")) != ("RESPONSE_STREAM", "NONE", "live"):
+            yield f"{stem}: URL"
+        if entry.get("DependsOn") != name:
+            yield f"{stem}: its URL may come before its alias"
+        actions = {
+            permission["Properties"]["Action"]
+            for permission in resources(template, "AWS::Lambda::Permission").values()
+            if permission["Properties"]["FunctionName"] == {"Ref": name}
+        }
+        if actions != {"lambda:InvokeFunctionUrl", "lambda:InvokeFunction"}:
+            yield f"{stem}: permissions"
+    hosts = {name for name in load()["Outputs"] if name.endswith("Host")}
+    if set(template["Outputs"]) != hosts:
+        yield "other hosts than the application exports"
+
+
+def watched(template: Template) -> Iterator[str]:
+    """Every alarm tells the topic, both ways; every queue is watched."""
+    alarms = {name: entry["Properties"] for name, entry in resources(template, "AWS::CloudWatch::Alarm").items()}
+    told = {"Fn::If": ["HasEmail", [{"Ref": "Topic"}], {"Ref": "AWS::NoValue"}]}
+    for name, properties in alarms.items():
+        if (properties.get("AlarmActions"), properties.get("OKActions")) != (told, told):
+            yield f"{name}: tells nobody"
+        if properties.get("TreatMissingData") != "notBreaching":
+            yield f"{name}: an idle gateway would be alarming"
+    for queue in ("SettleQueueName", "SettleDeadLetterQueueName"):
+        if f"}}-{queue}" not in json.dumps(alarms):
+            yield f"{queue}: nobody would notice"
+    for name in resources(template, "AWS::Budgets::Budget"):
+        if template["Resources"][name].get("Condition") != "HasBudget":
+            yield f"{name}: no local engine knows budgets"

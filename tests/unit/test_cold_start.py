@@ -33,3 +33,14 @@ def test_a_function_without_its_configuration_says_what_is_missing():
     )
     assert done.returncode != 0
     assert "USAGE_TABLE, KEY_PARAMETER_PREFIX" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("more", "traced"), [({}, False), ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}, True)]
+)
+def test_spans_are_loaded_only_where_a_collector_is_named(more, traced):
+    code = "import handlers.chat_completions, sys; print('shared.gateway.tracing' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=ENVIRONMENT | more, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == str(traced)

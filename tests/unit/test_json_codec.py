@@ -88,3 +88,11 @@ def test_frames_hold_no_character_that_clients_take_for_a_line_end():
 
 def test_a_lone_surrogate_from_the_upstream_is_written_as_its_escape():
     assert encode({"a": "\ud800"}) == b'{"a":"\\ud800"}'
+
+
+def test_arrays_and_objects_are_bounded_where_numbers_may_be_many() -> None:
+    numbers = b'{"input": [' + b"1," * 200_000 + b"1]}"
+    assert len(decode_object(numbers, max_nodes=1_000_000)["input"]) == 200_001
+    for piece in (b"[],", b"{},"):
+        with pytest.raises(GatewayError):
+            decode_object(b'{"input": [' + piece * 100_001 + b"1]}", max_nodes=1_000_000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import json
 import socket
@@ -299,3 +300,42 @@ def test_awkward_writes_keep_the_meaning(upstream: Any, say: Any) -> None:
 def test_model_version_switch(upstream: Any, say: Any) -> None:
     upstream.server.script({"model_version": "models/gemini-9"})
     assert upstream.unary(MODEL, say("x")).json["modelVersion"] == "models/gemini-9"
+
+
+# what stands between the client and Google
+
+
+def test_a_connection_that_is_reset_before_it_answers(upstream: Any, say: Any) -> None:
+    upstream.server.script({"hang_up": True}, {"hang_up": True, "match": {"method": "countTokens"}})
+    with pytest.raises((ConnectionError, http.client.BadStatusLine)):
+        upstream.stream(MODEL, say("x"))
+    with pytest.raises((ConnectionError, http.client.BadStatusLine)):
+        upstream.send("POST", f"/v1beta/models/{MODEL}:countTokens", say("x"))
+    assert upstream.stream(MODEL, say("x")).status == 200
+
+
+def test_any_bytes_as_the_whole_answer(upstream: Any, say: Any) -> None:
+    html = {"status": 502, "type": "text/html", "body": "<p>", "repeat": 3, "headers": {"Retry-After": "7"}}
+    upstream.server.script({"raw": html}, {"raw": {"gzip": True, "body": "{}"}}, {"raw": {}})
+    got = upstream.stream(MODEL, say("x"))
+    assert (got.status, got.raw, got.headers["content-type"], got.headers["retry-after"]) == (
+        502,
+        b"<p><p><p>",
+        "text/html",
+        "7",
+    )
+    packed = upstream.unary(MODEL, say("x"))
+    assert (packed.headers["content-encoding"], gzip.decompress(packed.raw)) == ("gzip", b"{}")
+    empty = upstream.unary(MODEL, say("x"))
+    assert (empty.status, empty.raw) == (200, b"")
+
+
+def test_garbage_in_the_middle_of_a_stream(upstream: Any, say: Any) -> None:
+    upstream.server.script(
+        {"text": "a b c d", "chunks": 4, "garbage_after": {"chunks": 2, "text": "data: {{\r\n\r\n"}},
+        {"text": "a b c d", "chunks": 4, "garbage_after": {}},
+    )
+    events = upstream.stream(MODEL, say("x")).raw.split(b"\r\n\r\n")
+    assert [json.loads(event[6:]) for event in events[:2]]
+    assert events[2:] == [b"data: {{", b""]
+    assert upstream.stream(MODEL, say("x")).raw.endswith(b'data: {"candidates": [{"con\n\n')

@@ -17,6 +17,7 @@ from shared.gateway.sealing import Sealer
 from shared.gemini.catalog import resolve
 from shared.sse import SseSplitter
 
+CREATED = 1_795_000_000
 DAY = date(2026, 11, 21)
 OLD = "gemini-2.5-flash"
 NEW = "gemini-3.8-flash"
@@ -67,7 +68,8 @@ def spec(**options: Any) -> Translation:
 
 
 def reply() -> ReplyContext:
-    return ReplyContext("01TESTREQUEST", 1_795_000_000, "asked-for", sealer().seal)
+    """An answer that ends 7 seconds after it was asked for."""
+    return ReplyContext("01TESTREQUEST", CREATED, "asked-for", sealer().seal, clock=lambda: CREATED + 7)
 
 
 def streamed(events: list[Event], **options: Any) -> list[dict[str, Any]]:

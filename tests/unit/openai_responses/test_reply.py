@@ -30,6 +30,7 @@ from shared.events import (
     Usage,
 )
 from tests.unit.openai_responses.response_setup import (
+    CREATED,
     ENCRYPTED,
     USAGE,
     end,
@@ -84,6 +85,19 @@ def test_a_text_answer_has_every_event_in_order():
         "total_tokens": 18,
     }
     assert len({change["response"]["id"] for change in changes if "response" in change}) == 1
+
+
+@pytest.mark.parametrize(
+    ("finish", "status", "seconds"),
+    [("stop", "completed", 7), ("length", "incomplete", None), ("fault", "failed", None)],
+)
+def test_only_a_completed_response_says_when(finish, status, seconds):
+    events = [*text("Hello"), end(finish, "WORD")]
+    *before, last = [change["response"] for change in streamed(events) if "response" in change]
+    assert {response["completed_at"] for response in before} == {None}
+    assert last["status"] == status
+    assert last["completed_at"] == folded(events)["completed_at"] == (seconds and CREATED + seconds)
+    assert last["created_at"] == CREATED
 
 
 def test_thoughts_are_summaries_only_where_asked_for():
