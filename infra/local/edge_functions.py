@@ -10,7 +10,7 @@ from typing import IO
 
 from infra.local import tool_environments
 from infra.local.edge_discovery import DeployedFunction
-from infra.local.execution import FunctionConfiguration
+from infra.local.execution import RUNTIME, FunctionConfiguration
 from shared.gateway.settings import ConfigurationError
 from shared.stores.aws import Aws
 
@@ -46,6 +46,8 @@ class Workshop:
 
     def configuration(self, function: DeployedFunction) -> FunctionConfiguration:
         """ConfigurationError where the function is for another Python than ours: its wheels would not load."""
+        if function.runtime != RUNTIME:
+            raise ConfigurationError(f"{function.name} is for {function.runtime}, this is {RUNTIME}")
         task_root = self._unpacked(function)
         variables = dict(function.variables)
         return FunctionConfiguration(

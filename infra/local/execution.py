@@ -21,7 +21,7 @@ _STANDARD_ERROR = 2
 # A process that has just completed its reply asks for the next event within a millisecond; wait that long before
 # starting another one.
 _SETTLE_SECONDS = 0.05
-_RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
+RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def _nothing() -> Mapping[str, str]:
@@ -46,7 +46,7 @@ class FunctionConfiguration:
     log: IO[bytes] | None = None
     arn: str = ""
     version: str = "$LATEST"
-    runtime: str = _RUNTIME
+    runtime: str = RUNTIME
     log_group: str = ""
     credentials: Callable[[], Mapping[str, str]] = _nothing
     lifetime: float = math.inf

@@ -27,7 +27,7 @@ class Dialect:
     refusal: Callable[[Any], bool]
 
 
-def _bearer(key: str) -> Headers:
+def bearer(key: str) -> Headers:
     return {"authorization": f"Bearer {key}"}
 
 
@@ -35,7 +35,7 @@ def _anthropic(key: str) -> Headers:
     return {"x-api-key": key, "anthropic-version": "2023-06-01"}
 
 
-def google(key: str) -> Headers:
+def _google(key: str) -> Headers:
     return {"x-goog-api-key": key}
 
 
@@ -82,7 +82,7 @@ DIALECTS = (
         "chat",
         "/v1/chat/completions",
         "/v1/chat/completions",
-        _bearer,
+        bearer,
         _chat_body,
         lambda body: str(body["choices"][0]["message"]["content"] or ""),
         lambda events: events[-1] == "[DONE]",
@@ -93,7 +93,7 @@ DIALECTS = (
         "responses",
         "/v1/responses",
         "/v1/responses",
-        _bearer,
+        bearer,
         _responses_body,
         _responses_text,
         lambda events: events[-1]["type"] == "response.completed",
@@ -115,7 +115,7 @@ DIALECTS = (
         "native",
         "/v1beta/models/{model}:generateContent",
         "/v1beta/models/{model}:streamGenerateContent?alt=sse",
-        google,
+        _google,
         _native_body,
         _native_text,
         lambda events: any("finishReason" in choice for choice in events[-1]["candidates"]),
@@ -125,15 +125,12 @@ DIALECTS = (
 
 # path, headers, and the member of the body that lists models
 MODEL_LISTS: tuple[tuple[str, str, Callable[[str], Headers], str], ...] = (
-    ("models, OpenAI", "/v1/models", _bearer, "data"),
+    ("models, OpenAI", "/v1/models", bearer, "data"),
     ("models, Anthropic", "/v1/models", _anthropic, "data"),
-    ("models, Google", "/v1beta/models", google, "models"),
+    ("models, Google", "/v1beta/models", _google, "models"),
 )
 EMBEDDINGS_PATH = "/v1/embeddings"
 
 
 def embeddings_body(model: str) -> Body:
     return {"model": model, "input": "smoke"}
-
-
-bearer = _bearer

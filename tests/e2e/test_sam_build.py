@@ -41,7 +41,7 @@ DIALECTS = {
     "messages": {"anthropic_messages"},
     "models": {"openai", "openai_chat", "vendor"},
     "responses": {"openai", "openai_responses"},
-    "generate_content": {"openai", "openai_chat", "openai_media", "vendor"},  # its embeddings and images share that path
+    "generate_content": {"openai", "openai_chat", "openai_media", "vendor"},  # for embeddings and images
     "embeddings": {"openai", "openai_media"},
     "images": {"openai", "openai_media"},
     "audio": {"openai", "openai_media"},

@@ -10,7 +10,7 @@ import pytest
 
 from infra.local.edge_discovery import DeployedFunction
 from infra.local.edge_functions import Workshop, unpack
-from infra.local.execution import FunctionConfiguration
+from infra.local.execution import RUNTIME, FunctionConfiguration
 from shared.gateway.settings import ConfigurationError
 
 PYTHON = Path("/runtime/python")
@@ -20,7 +20,7 @@ FUNCTION = DeployedFunction(
     arn="arn:aws:lambda:us-east-1:000000000000:function:f:live",
     version="3",
     handler="handlers.chat.handler",
-    runtime="python3.13",
+    runtime=RUNTIME,
     role="arn:aws:iam::000000000000:role/r",
     timeout=60.0,
     memory_mb=512,
@@ -97,7 +97,7 @@ def test_variables_are_lambdas(workshop: Workshop) -> None:
     assert found["GEMINI_API_KEY"] == "mine"
     assert found["AWS_ENDPOINT_URL"] == "http://127.0.0.1:4566"  # an empty one would lead to the real AWS
     assert found["LAMBDA_TASK_ROOT"] == found["PYTHONPATH"] == str(workshop.code / "ab_c")
-    assert (found["AWS_LAMBDA_FUNCTION_VERSION"], found["AWS_EXECUTION_ENV"]) == ("3", "AWS_Lambda_python3.13")
+    assert (found["AWS_LAMBDA_FUNCTION_VERSION"], found["AWS_EXECUTION_ENV"]) == ("3", f"AWS_Lambda_{RUNTIME}")
     assert (found["AWS_LAMBDA_FUNCTION_NAME"], found["AWS_LAMBDA_LOG_GROUP_NAME"]) == (FUNCTION.name, "/gw/f")
     assert (found["_HANDLER"], found["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"]) == ("handlers.chat.handler", "512")
     given = replace(FUNCTION, variables={"AWS_ENDPOINT_URL": "http://other"})
@@ -115,3 +115,8 @@ def test_each_process_assumes_the_role(workshop: Workshop) -> None:
     assert aws.sts.asked == [{"RoleArn": FUNCTION.role, "RoleSessionName": "f" * 64}] * 2
     assert configuration.lifetime < 3600  # of the session
     assert configuration.invoked_arn == FUNCTION.arn
+
+
+def test_code_for_another_python_is_refused(workshop: Workshop) -> None:
+    with pytest.raises(ConfigurationError, match="is for python"):
+        workshop.configuration(replace(FUNCTION, runtime="python3.9"))
