@@ -7,7 +7,7 @@ stream early.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 JsonObject = Mapping[str, Any]
@@ -56,18 +56,25 @@ class Usage:
 
     def __add__(self, other: "Usage") -> "Usage":
         """The sum over several upstream calls: hops of a long decode, a fan-out."""
-        values: dict[str, Any] = {}
-        for item in fields(Usage):
-            mine, theirs = getattr(self, item.name), getattr(other, item.name)
-            if isinstance(mine, Mapping):
-                values[item.name] = {k: mine.get(k, 0) + theirs.get(k, 0) for k in {**mine, **theirs}}
-            elif isinstance(mine, bool):
-                values[item.name] = mine or theirs
-            elif isinstance(mine, str):
-                values[item.name] = theirs or mine
-            else:
-                values[item.name] = mine + theirs
-        return Usage(**values)
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.tool_use_tokens + other.tool_use_tokens,
+            self.output_tokens + other.output_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
+            self.search_queries + other.search_queries,
+            _sums(self.prompt_modalities, other.prompt_modalities),
+            _sums(self.cached_modalities, other.cached_modalities),
+            _sums(self.output_modalities, other.output_modalities),
+            other.service_tier or self.service_tier,
+            self.estimated or other.estimated,
+        )
+
+
+def _sums(mine: Mapping[str, int], theirs: Mapping[str, int]) -> Mapping[str, int]:
+    if not mine or not theirs:
+        return mine or theirs
+    return {name: mine.get(name, 0) + theirs.get(name, 0) for name in {**mine, **theirs}}
 
 
 @dataclass(frozen=True, slots=True)
