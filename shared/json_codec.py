@@ -37,8 +37,8 @@ def encode(value: Any) -> bytes:
         data = orjson.dumps(value)
     except orjson.JSONEncodeError:  # a surrogate, an integer beyond 64 bits, a key that is no string
         return _ascii(value).encode()
-    if b"\xe2\x80" in data or b"\xc2\x85" in data:
-        for character, escape in _LINE_END_BYTES:
+    for character, escape in _LINE_END_BYTES:
+        if character in data:
             data = data.replace(character, escape)
     return data
 

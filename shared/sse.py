@@ -51,11 +51,11 @@ class SseSplitter:
         if self._total > self._max_total:
             raise GatewayError("upstream_invalid_response", "The upstream's reply is too large.")
         events: list[SseEvent] = []
-        if self._started and not (self._buffer or self._data or self._bare or self._event or self._after_cr):
-            data = data[self._take_plain(data, events) :]
         self._buffer += data
         if not self._started and not self._skip_bom():
             return []
+        if not (self._data or self._bare or self._event or self._after_cr):
+            self._take_plain(events)
         for line in self._lines():
             self._take(line, events)
         self._check_size(self._size + len(self._buffer))
@@ -72,19 +72,21 @@ class SseSplitter:
         self._end_event(events)
         return events
 
-    def _take_plain(self, data: bytes, events: list[SseEvent]) -> int:
+    def _take_plain(self, events: list[SseEvent]) -> None:
         """Whole events of one data line with CRLF line ends, which is all that the upstream sends unless something is
-        wrong; the number of bytes they took."""
-        start = 0
-        while (end := data.find(b"\r\n\r\n", start)) >= 0 and data.startswith(b"data: ", start):
-            value = data[start + 6 : end]
-            if b"\n" in value or b"\r" in value:
+        wrong."""
+        buffer, start = self._buffer, 0
+        while (end := buffer.find(b"\r\n\r\n", max(start, self._searched - 3))) >= 0:
+            value = bytes(buffer[start + 6 : end])
+            if not buffer.startswith(b"data: ", start) or b"\n" in value or b"\r" in value:
                 break
             if len(value) > self._max_event:
                 self._check_size(len(value))
             events.append(SseEvent(value))
             start = end + 4
-        return start
+        if start:
+            del buffer[:start]
+            self._searched = 0
 
     def _skip_bom(self) -> bool:
         """Whether the start is settled: a byte order mark may come in pieces."""

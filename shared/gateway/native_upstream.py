@@ -16,10 +16,10 @@ from shared.events import End
 from shared.gateway.context import Exchange
 from shared.gateway.metering import Meter
 from shared.gateway.native_echo import EchoCut
-from shared.gateway.repairs import with_sentinels
+from shared.gateway.recovery import AskAgain, Progress
 from shared.gateway.request_media import RequestMedia
 from shared.gateway.telemetry import log
-from shared.gateway.upstream import Hop, Progress, Upstream, note
+from shared.gateway.upstream import Hop, Upstream, note
 from shared.gemini.catalog import ResolvedModel
 from shared.gemini.client import RelayCall, RelayReply
 from shared.gemini.finish import finish_class
@@ -100,10 +100,6 @@ class _Attempt:
         return reason not in ("", "FINISH_REASON_UNSPECIFIED") and finish_class(reason) not in ("fault", "account")
 
 
-class _AskAgain(Exception):
-    """The answer held nothing and the client has seen nothing."""
-
-
 class NativeUpstream(Upstream):
     """Stands beside the upstream of the other dialects, on the same client and the same credentials."""
 
@@ -115,7 +111,7 @@ class NativeUpstream(Upstream):
         self, call: NativeCall, model: ResolvedModel, exchange: Exchange, meter: Meter
     ) -> AsyncGenerator[Element]:
         """The objects of one answer: one for a plain call, a stream's chunks else. Raises GatewayError."""
-        progress = self.begin(call.request, model, exchange)
+        progress = self.recovery.begin(call.request, model, exchange)
         call.notes[:] = _notes(progress, model)
         spent: list[Mapping[str, Any]] = []
         while True:
@@ -132,9 +128,9 @@ class NativeUpstream(Upstream):
                         yield element
                 return
             except GatewayError as error:
-                if progress.shown or not await self.recover(error, progress, slot, model, exchange):
+                if progress.shown or not await self.recovery.recover(error, progress, slot, model, exchange):
                     raise
-            except _AskAgain:
+            except AskAgain:
                 log("empty_answer_retried", request_id=exchange.request_id, model=progress.model_id)
             spent = join.spent  # billed, so the answer's usage tells it
             call.notes[:] = _notes(progress, model)
@@ -151,7 +147,7 @@ class NativeUpstream(Upstream):
         credential_id: str | None = None,
     ) -> bytes:
         """A method with one small reply, retried like an answer; `body` makes the request for an upstream id."""
-        progress = self.begin({}, model, exchange)
+        progress = self.recovery.begin({}, model, exchange)
         while True:
             progress.attempts += 1
             slot = None
@@ -164,7 +160,7 @@ class NativeUpstream(Upstream):
                 async with self.client.relay(call, slot.key, deadline_s=exchange.remaining_s) as reply:
                     answer = await whole_body(reply)
             except GatewayError as error:
-                if not await self.recover(error, progress, slot, model, exchange):
+                if not await self.recovery.recover(error, progress, slot, model, exchange):
                     raise
                 continue
             exchange.mark_first_byte()
@@ -317,10 +313,8 @@ def _judge(end: End, progress: Progress) -> None:
     if end.finish == "account":
         raise GatewayError("upstream_auth", "The upstream has disabled this project.", reason=end.reason.lower())
     if end.finish in ("stop", "no_output", "fault") and not progress.refilled:
-        progress.refilled = True
-        if end.reason == "MISSING_THOUGHT_SIGNATURE":
-            progress.request = with_sentinels(progress.request)
-        raise _AskAgain
+        progress.refill(end.reason)
+        raise AskAgain
 
 
 def _notes(progress: Progress, model: ResolvedModel) -> list[str]:

@@ -1,58 +1,33 @@
-"""One answer of the upstream as events: credentials, retries before the first byte, repairs, long-decode hops.
+"""One answer of the upstream as events: credentials, attempts, long-decode hops, what each attempt used.
 
-Everything here may be repeated only while the client has seen nothing; from the first visible event on a failure ends
-the answer.
+An attempt may be repeated only while the client has seen nothing; from the first visible event on a failure ends the
+answer.
 """
 
-import asyncio
 import dataclasses
-import random
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from shared.errors import GatewayError
 from shared.events import End, Event, LooseSignature, Start
 from shared.gateway.context import Exchange
-from shared.gateway.fallback import FALL_BACK_ON, adapted
 from shared.gateway.metering import Meter
 from shared.gateway.pool import CredentialPool
-from shared.gateway.repairs import REPAIRS, with_sentinels
+from shared.gateway.recovery import MAX_ATTEMPTS, AskAgain, Progress, Recovery
 from shared.gateway.settings import Settings
 from shared.gateway.telemetry import log
-from shared.gemini.breaker import CIRCUIT_OPEN
-from shared.gemini.catalog import Capabilities, ResolvedModel, capabilities_of
+from shared.gemini.catalog import ResolvedModel, capabilities_of
 from shared.gemini.client import Burst, GeminiClient, UpstreamStream
 from shared.gemini.errors import is_retryable
 from shared.gemini.reader import ReplyReader
 from shared.gemini.types import GenerateContentRequest
 from shared.stores.protocols import Credential
 
-MAX_ATTEMPTS = 3
-_BACKOFF_S, _BACKOFF_CAP_S = 0.25, 4.0
-_MIN_TIME_S = 2.0
 _HOP_TIME_S = 60.0
 _COUNT_TIME_S = 20.0
 _BROKEN = frozenset({"upstream_interrupted", "upstream_truncated", "upstream_timeout"})
-_SLOT_TROUBLE = frozenset({"upstream_auth", "upstream_quota", "upstream_rate_limited"})
-
-
-@dataclass(slots=True)
-class Progress:
-    """What one answer has used up; shared by its attempts."""
-
-    model_id: str
-    request: GenerateContentRequest
-    thinking: bool
-    drafts: bool = False
-    attempts: int = 0  # of this model
-    retries: int = 0  # of the same call, in vain so far
-    link: int = 0  # how many fallbacks were tried
-    shown: bool = False
-    refilled: bool = False  # an empty or faulty answer was already asked for again
-    repaired: set[str] = field(default_factory=set)
-    bad_slots: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -90,8 +65,7 @@ class Upstream:
         self.client = client
         self.pool = pool
         self.settings = settings
-        self._chance = random.SystemRandom()
-        self.gone: dict[str, str] = {}  # ids that answered 404, and what serves them now
+        self.recovery = Recovery(pool, settings)
 
     async def answer(
         self,
@@ -105,7 +79,7 @@ class Upstream:
     ) -> AsyncGenerator[list[Event]]:
         """Events of one candidate, those together that came together, `End` last; its usage covers discarded attempts
         too. `drafts` asks for the pictures among the thoughts. Raises GatewayError."""
-        progress = self.begin(request, model, exchange)
+        progress = self.recovery.begin(request, model, exchange)
         progress.drafts = drafts
         while True:
             progress.attempts += 1
@@ -117,14 +91,10 @@ class Upstream:
                         yield events
                 return
             except GatewayError as error:
-                if progress.shown or not await self.recover(error, progress, slot, model, exchange):
+                if progress.shown or not await self.recovery.recover(error, progress, slot, model, exchange):
                     raise
-            except _AskAgain:
+            except AskAgain:
                 log("empty_answer_retried", request_id=exchange.request_id, model=progress.model_id)
-
-    def begin(self, request: GenerateContentRequest, model: ResolvedModel, exchange: Exchange) -> Progress:
-        exchange.served = self.gone.get(model.id, model.id)
-        return Progress(exchange.served, request, model.capabilities.thinking != "none")
 
     async def slot(self, model_id: str, bad: set[str], wanted: str | None) -> Credential:
         """A healthy credential, or the one that owns what the request refers to."""
@@ -150,8 +120,8 @@ class Upstream:
                 answer = await self.client.call("countTokens", model_id, body, slot.key, deadline_s=deadline)
                 break
             except GatewayError as error:
-                await self._rest(error, progress, slot)
-                if not await self._again(error, progress, exchange):
+                await self.recovery.rest(error, progress, slot)
+                if not await self.recovery.again(error, progress, exchange):
                     error.retried = progress.retries > 0
                     raise
                 progress.retries += 1
@@ -164,7 +134,7 @@ class Upstream:
         self, requests: Sequence[Mapping[str, Any]], model: ResolvedModel, exchange: Exchange, meter: Meter
     ) -> Mapping[str, Any]:
         """One `batchEmbedContents`, retried like an answer; `requests` are EmbedContentRequests without a model."""
-        progress = self.begin({}, model, exchange)
+        progress = self.recovery.begin({}, model, exchange)
         while True:
             progress.attempts += 1
             slot = await self.pool.choose(progress.model_id, progress.bad_slots)
@@ -177,7 +147,7 @@ class Upstream:
                     "batchEmbedContents", progress.model_id, body, slot.key, deadline_s=exchange.remaining_s
                 )
             except GatewayError as error:
-                if not await self.recover(error, progress, slot, model, exchange):
+                if not await self.recovery.recover(error, progress, slot, model, exchange):
                     raise
                 continue
             exchange.mark_first_byte()
@@ -249,7 +219,7 @@ class Upstream:
         if fresh:
             hop.refusals += 1
             again = is_retryable(error) and hop.refusals < MAX_ATTEMPTS
-            hop.wanted = again and await self._sleep(self._backoff(hop.refusals), exchange)
+            hop.wanted = again and await self.recovery.pause(hop.refusals, exchange)
             return True
         if error.kind not in _BROKEN or not reader.token_covers_output or not self.may_hop(hop, exchange):
             return False
@@ -275,120 +245,14 @@ class Upstream:
         empty = not progress.shown and end.finish in ("stop", "no_output")
         faulty = end.finish == "fault" and not progress.shown
         if (empty or faulty) and not progress.refilled:
-            progress.refilled = True
-            if end.reason == "MISSING_THOUGHT_SIGNATURE":
-                progress.request = with_sentinels(progress.request)
-            raise _AskAgain
+            progress.refill(end.reason)
+            raise AskAgain
         if end.finish == "account":
             raise GatewayError("upstream_auth", "The upstream has disabled this project.", reason=end.reason.lower())
         if faulty:
             raise GatewayError(
                 "upstream_fault", f"The model's answer was unusable ({end.reason}).", reason=end.reason.lower()
             )
-
-    async def recover(
-        self,
-        error: GatewayError,
-        progress: Progress,
-        slot: Credential | None,
-        model: ResolvedModel,
-        exchange: Exchange,
-    ) -> bool:
-        """Prepare the next attempt; False where the error is final. `slot` is None where none could be chosen."""
-        if slot is not None:
-            await self._rest(error, progress, slot)
-            if self._moved(error, progress, model, exchange) or self._repair(error, progress):
-                return True
-            if await self._again(error, progress, exchange):
-                progress.retries += 1
-                return True
-        error.retried = progress.retries > 0
-        return self._fall_back(error, progress, model, exchange)
-
-    async def _rest(self, error: GatewayError, progress: Progress, slot: Credential) -> None:
-        if error.kind not in _SLOT_TROUBLE:
-            return
-        progress.bad_slots.add(slot.id)
-        vague = error.kind == "upstream_rate_limited" and error.retry_after is None
-        again = vague and progress.attempts < MAX_ATTEMPTS
-        if again and not await self.pool.has_another(progress.model_id, progress.bad_slots):
-            return  # this very call tries it again, after a moment
-        self.pool.rest(slot, progress.model_id, error)
-        if error.kind == "upstream_auth":
-            await self.pool.refresh()
-
-    def _moved(self, error: GatewayError, progress: Progress, model: ResolvedModel, exchange: Exchange) -> bool:
-        """Google has withdrawn the model and names another; the process remembers it."""
-        target = model.fallback_on_404
-        if error.kind != "model_not_found" or target is None or progress.model_id != model.id:
-            return False
-        self.gone[model.id] = progress.model_id = exchange.served = target
-        return True
-
-    async def _again(self, error: GatewayError, progress: Progress, exchange: Exchange) -> bool:
-        """The same call once more: with another credential at once where this one is the trouble, else after a wait."""
-        slot_trouble = error.kind in _SLOT_TROUBLE
-        if progress.attempts >= MAX_ATTEMPTS or error.reason == CIRCUIT_OPEN:
-            return False
-        if not (slot_trouble or is_retryable(error)) or not self._time_for(0, exchange):
-            return False
-        if slot_trouble and await self.pool.has_another(progress.model_id, progress.bad_slots):
-            return self.pool.retries.take()
-        if not is_retryable(error):
-            return False
-        wait = error.retry_after or self._backoff(progress.attempts)
-        if not self._time_for(wait, exchange) or not self.pool.retries.take():
-            return False
-        progress.bad_slots.clear()
-        await asyncio.sleep(wait)
-        return True
-
-    def _fall_back(self, error: GatewayError, progress: Progress, model: ResolvedModel, exchange: Exchange) -> bool:
-        """The next model of the alias, as long as no header has named this one; never for vectors and counts, which
-        mean something with one model only."""
-        if error.kind not in FALL_BACK_ON or not model.fallbacks or not progress.request:
-            return False
-        if exchange.streamed and exchange.elapsed_ms >= self.settings.commit_after_s * 1000:
-            return False
-        for link in model.fallbacks[progress.link :]:
-            progress.link += 1
-            request = adapted(progress.request, self._running(model, progress), link.capabilities)
-            if request is None or link.id in (progress.model_id, model.id) or not self._time_for(0, exchange):
-                continue
-            log("fell_back", request_id=exchange.request_id, model=progress.model_id, to=link.id, kind=error.kind)
-            progress.model_id = exchange.served = link.id
-            progress.request, progress.thinking = request, link.capabilities.thinking != "none"
-            progress.attempts = progress.retries = 0
-            progress.repaired.clear()
-            progress.bad_slots.clear()
-            return True
-        return False
-
-    def _running(self, model: ResolvedModel, progress: Progress) -> Capabilities:
-        return next((link.capabilities for link in model.fallbacks if link.id == progress.model_id), model.capabilities)
-
-    def _repair(self, error: GatewayError, progress: Progress) -> bool:
-        """Each repair at most once."""
-        reason = error.reason or ""
-        if reason not in REPAIRS or reason in progress.repaired:
-            return False
-        progress.repaired.add(reason)
-        changed = REPAIRS[reason](progress.request)
-        progress.request = changed or progress.request
-        return changed is not None
-
-    def _backoff(self, attempt: int) -> float:
-        return self._chance.uniform(0, min(_BACKOFF_CAP_S, _BACKOFF_S * 2**attempt))
-
-    def _time_for(self, wait: float, exchange: Exchange) -> bool:
-        # longer than the status line can be held: the client gets the wait instead, as `retry-after`
-        return wait <= self.settings.commit_after_s and exchange.remaining_s >= _MIN_TIME_S + wait
-
-    async def _sleep(self, seconds: float, exchange: Exchange) -> bool:
-        if not self._time_for(seconds, exchange) or not self.pool.retries.take():
-            return False
-        await asyncio.sleep(seconds)
-        return True
 
 
 async def _nothing() -> AsyncIterator[Burst]:
@@ -406,10 +270,6 @@ def _fed(reader: ReplyReader, chunks: Burst) -> tuple[list[Event], GatewayError 
     except GatewayError as failure:
         return events, failure
     return events, None
-
-
-class _AskAgain(Exception):
-    """The answer held nothing and the client has seen nothing."""
 
 
 def note(meter: Meter, reader: ReplyReader, call: int) -> None:

@@ -43,6 +43,7 @@ from shared.gemini.usage import estimate_tokens, has_counters, read_usage
 
 # Shown by extensions only, and the last non-empty one counts: groundingMetadata is {} on all chunks but one.
 _UNSPECIFIED = FINISH_NUMBERS[0]  # no word at all: the default value of an enum
+_IN_BETWEEN = {"content", "index"}  # the members of a candidate that says nothing of its end
 _METADATA = ("groundingMetadata", "citationMetadata", "urlContextMetadata", "safetyRatings")
 
 
@@ -191,6 +192,8 @@ class ReplyReader:
                     self._held.append(part)
                 else:
                     self._read_part(part, events)
+        if candidate.keys() <= _IN_BETWEEN:
+            return
         if self._read_ending(candidate):
             self._release(finish_class(hop.finish), events)
         if isinstance(candidate.get("logprobsResult"), dict):

@@ -86,7 +86,8 @@ def count_request(texts: Sequence[str]) -> GenerateContentRequest:
 def vectors(reply: Mapping[str, Any], expected: int) -> list[list[float]]:
     """The vectors of one batch; GatewayError `upstream_invalid_response` where their number or shape is wrong."""
     listed = reply.get("embeddings")
-    found = [item.get("values") if isinstance(item, Mapping) else None for item in listed or []]
+    items = listed if isinstance(listed, list) else []
+    found = [item.get("values") if isinstance(item, Mapping) else None for item in items]
     if len(found) != expected or not all(_is_vector(values) for values in found):
         raise GatewayError("upstream_invalid_response", "The upstream's embeddings are unusable.")
     return [list(values) for values in found if values]

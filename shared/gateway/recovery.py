@@ -1,0 +1,174 @@
+"""What becomes of a failed call of the upstream: another credential, the same again, a repair, another model.
+
+Only while the client has seen nothing; how often and for how long is bounded by attempts, the request's own time and
+the pool's retry budget.
+"""
+
+import asyncio
+import random
+from dataclasses import dataclass, field
+
+from shared.errors import GatewayError
+from shared.gateway.context import Exchange
+from shared.gateway.fallback import FALL_BACK_ON, adapted
+from shared.gateway.pool import CredentialPool
+from shared.gateway.repairs import REPAIRS, with_sentinels
+from shared.gateway.settings import Settings
+from shared.gateway.telemetry import log
+from shared.gemini.breaker import CIRCUIT_OPEN
+from shared.gemini.catalog import Capabilities, ResolvedModel
+from shared.gemini.errors import is_retryable
+from shared.gemini.types import GenerateContentRequest
+from shared.stores.protocols import Credential
+
+MAX_ATTEMPTS = 3
+_BACKOFF_S, _BACKOFF_CAP_S = 0.25, 4.0
+_MIN_TIME_S = 2.0
+_SLOT_TROUBLE = frozenset({"upstream_auth", "upstream_quota", "upstream_rate_limited"})
+
+
+class AskAgain(Exception):
+    """The answer held nothing and the client has seen nothing."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """What one answer has used up; shared by its attempts."""
+
+    model_id: str
+    request: GenerateContentRequest
+    thinking: bool
+    drafts: bool = False
+    attempts: int = 0  # of this model
+    retries: int = 0  # of the same call, in vain so far
+    link: int = 0  # how many fallbacks were tried
+    shown: bool = False
+    refilled: bool = False  # an empty or faulty answer was already asked for again
+    repaired: set[str] = field(default_factory=set)
+    bad_slots: set[str] = field(default_factory=set)
+
+    def refill(self, reason: str) -> None:
+        """Make the request ready for its one more try after an answer that held nothing, and ended for `reason`."""
+        self.refilled = True
+        if reason == "MISSING_THOUGHT_SIGNATURE":
+            self.request = with_sentinels(self.request)
+
+
+class Recovery:
+    """For the life of a process: it remembers which models the upstream has withdrawn."""
+
+    def __init__(self, pool: CredentialPool, settings: Settings) -> None:
+        self._pool = pool
+        self._settings = settings
+        self._chance = random.SystemRandom()
+        self._gone: dict[str, str] = {}  # ids that answered 404, and what serves them now
+
+    def begin(self, request: GenerateContentRequest, model: ResolvedModel, exchange: Exchange) -> Progress:
+        exchange.served = self._gone.get(model.id, model.id)
+        return Progress(exchange.served, request, model.capabilities.thinking != "none")
+
+    async def recover(
+        self,
+        error: GatewayError,
+        progress: Progress,
+        slot: Credential | None,
+        model: ResolvedModel,
+        exchange: Exchange,
+    ) -> bool:
+        """Prepare the next attempt; False where the error is final. `slot` is None where none could be chosen."""
+        if slot is not None:
+            await self.rest(error, progress, slot)
+            if self._moved(error, progress, model, exchange) or self._repair(error, progress):
+                return True
+            if await self.again(error, progress, exchange):
+                progress.retries += 1
+                return True
+        error.retried = progress.retries > 0
+        return self._fall_back(error, progress, model, exchange)
+
+    async def rest(self, error: GatewayError, progress: Progress, slot: Credential) -> None:
+        if error.kind not in _SLOT_TROUBLE:
+            return
+        progress.bad_slots.add(slot.id)
+        vague = error.kind == "upstream_rate_limited" and error.retry_after is None
+        again = vague and progress.attempts < MAX_ATTEMPTS
+        if again and not await self._pool.has_another(progress.model_id, progress.bad_slots):
+            return  # this very call tries it again, after a moment
+        self._pool.rest(slot, progress.model_id, error)
+        if error.kind == "upstream_auth":
+            await self._pool.refresh()
+
+    def _moved(self, error: GatewayError, progress: Progress, model: ResolvedModel, exchange: Exchange) -> bool:
+        """Google has withdrawn the model and names another; the process remembers it."""
+        target = model.fallback_on_404
+        if error.kind != "model_not_found" or target is None or progress.model_id != model.id:
+            return False
+        self._gone[model.id] = progress.model_id = exchange.served = target
+        return True
+
+    async def again(self, error: GatewayError, progress: Progress, exchange: Exchange) -> bool:
+        """The same call once more: with another credential at once where this one is the trouble, else after a wait."""
+        slot_trouble = error.kind in _SLOT_TROUBLE
+        if progress.attempts >= MAX_ATTEMPTS or error.reason == CIRCUIT_OPEN:
+            return False
+        if not (slot_trouble or is_retryable(error)) or not self._time_for(0, exchange):
+            return False
+        if slot_trouble and await self._pool.has_another(progress.model_id, progress.bad_slots):
+            return self._pool.retries.take()
+        if not is_retryable(error):
+            return False
+        wait = error.retry_after or self._backoff(progress.attempts)
+        if not self._time_for(wait, exchange) or not self._pool.retries.take():
+            return False
+        progress.bad_slots.clear()
+        await asyncio.sleep(wait)
+        return True
+
+    def _fall_back(self, error: GatewayError, progress: Progress, model: ResolvedModel, exchange: Exchange) -> bool:
+        """The next model of the alias, as long as no header has named this one; never for vectors and counts, which
+        mean something with one model only."""
+        if error.kind not in FALL_BACK_ON or not model.fallbacks or not progress.request:
+            return False
+        if exchange.streamed and exchange.elapsed_ms >= self._settings.commit_after_s * 1000:
+            return False
+        for link in model.fallbacks[progress.link :]:
+            progress.link += 1
+            request = adapted(progress.request, self._running(model, progress), link.capabilities)
+            if request is None or link.id in (progress.model_id, model.id) or not self._time_for(0, exchange):
+                continue
+            log("fell_back", request_id=exchange.request_id, model=progress.model_id, to=link.id, kind=error.kind)
+            progress.model_id = exchange.served = link.id
+            progress.request, progress.thinking = request, link.capabilities.thinking != "none"
+            progress.attempts = progress.retries = 0
+            progress.repaired.clear()
+            progress.bad_slots.clear()
+            return True
+        return False
+
+    def _running(self, model: ResolvedModel, progress: Progress) -> Capabilities:
+        return next((link.capabilities for link in model.fallbacks if link.id == progress.model_id), model.capabilities)
+
+    def _repair(self, error: GatewayError, progress: Progress) -> bool:
+        """Each repair at most once."""
+        reason = error.reason or ""
+        if reason not in REPAIRS or reason in progress.repaired:
+            return False
+        progress.repaired.add(reason)
+        changed = REPAIRS[reason](progress.request)
+        progress.request = changed or progress.request
+        return changed is not None
+
+    def _backoff(self, attempt: int) -> float:
+        return self._chance.uniform(0, min(_BACKOFF_CAP_S, _BACKOFF_S * 2**attempt))
+
+    def _time_for(self, wait: float, exchange: Exchange) -> bool:
+        # longer than the status line can be held: the client gets the wait instead, as `retry-after`
+        return wait <= self._settings.commit_after_s and exchange.remaining_s >= _MIN_TIME_S + wait
+
+    async def pause(self, attempt: int, exchange: Exchange) -> bool:
+        """Wait as long as a call refused `attempt` times should; False, at once, where it may not be tried again."""
+        wait = self._backoff(attempt)
+        if not self._time_for(wait, exchange) or not self._pool.retries.take():
+            return False
+        await asyncio.sleep(wait)
+        return True
