@@ -1,9 +1,12 @@
 """One gateway process and one scriptable upstream for all contract tests."""
 
+import json
+import subprocess
+
 import pytest
 
 from infra.local.emulator import EmulatorServer
-from tests.running import Gateway, running_gateway
+from tests.running import Gateway, clean_environment, running_gateway
 
 
 @pytest.fixture(scope="module")
@@ -34,5 +37,24 @@ def emulator(upstream):
 @pytest.fixture
 def client_key(gateway: Gateway, request: pytest.FixtureRequest) -> tuple[str, str]:
     """(kid, key) of a key of the test's own, so that its rows are its own."""
-    made = gateway.gwctl("keys", "create", request.node.name[:80])
+    made = gateway.new_key(request.node.name[:80])
     return made["kid"], made["key"]
+
+
+@pytest.fixture
+def play(scenarios, gateway: Gateway, client_key, emulator):
+    """Runs a scenario with a key of the test's own; what its user sees. `scenarios`, a fixture of the client's tests, is
+    the command that takes a scenario's name and its options."""
+
+    def played(scenario, **options):
+        done = subprocess.run(
+            [*scenarios, scenario, json.dumps(options)],
+            env=clean_environment() | {"GATEWAY_URL": gateway.base_url, "GATEWAY_KEY": client_key[1]},
+            capture_output=True,
+            text=True,
+            timeout=90,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return played

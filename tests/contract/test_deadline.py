@@ -36,7 +36,7 @@ def function(tmp_path_factory):
         line = process.stdout.readline()
         assert f":{port}" in line, log.read_text()
         made = json.loads((state / "credentials.json").read_text())
-        yield Gateway(f"http://127.0.0.1:{port}", made["client_key"], made["admin_key"], state, process, log)
+        yield Gateway(f"http://127.0.0.1:{port}", made["client_key"], made["admin_key"], state, process, log, False)
     finally:
         process.terminate()
         process.wait(timeout=10)

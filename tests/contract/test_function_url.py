@@ -34,7 +34,7 @@ def function(tmp_path_factory):
         line = process.stdout.readline()
         assert f":{port}" in line, log.read_text()
         made = json.loads((state / "credentials.json").read_text())
-        running = Gateway(f"http://127.0.0.1:{port}", made["client_key"], made["admin_key"], state, process, log)
+        running = Gateway(f"http://127.0.0.1:{port}", made["client_key"], made["admin_key"], state, process, log, False)
         issued = running.gwctl("keys", "create", "function")
         yield replace(running, client_key=issued["key"]), issued["kid"]
     finally:
