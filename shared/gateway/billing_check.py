@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from logging import ERROR, INFO, WARNING
 
 from shared.gateway.telemetry import METRIC_NAMESPACE, record
-from shared.stores.protocols import BilledCosts, GlobalTotals
+from shared.stores.usage_protocols import BilledCosts, GlobalTotals
 
 METRIC = "BillingRatio"
 LOWEST, HIGHEST = 0.98, 1.02

@@ -8,7 +8,8 @@ from fastapi import Request
 from shared.gateway.auth import Authenticator, check_address
 from shared.gateway.context import Exchange
 from shared.gateway.key_registry import KeyRegistry
-from shared.stores.protocols import GlobalTotals, KeyRecord, UsageReader
+from shared.stores.protocols import KeyRecord
+from shared.stores.usage_protocols import GlobalTotals, UsageReader
 
 
 @dataclass(frozen=True, slots=True)

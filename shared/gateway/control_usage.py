@@ -9,7 +9,8 @@ from starlette.responses import Response
 from shared.gateway import usage_queries as queries
 from shared.gateway.control_access import ControlPlane, exchange_of, holder
 from shared.gateway.responses import json_response
-from shared.stores.protocols import KeyRecord, UsageTotal
+from shared.stores.protocols import KeyRecord
+from shared.stores.usage_protocols import UsageTotal
 
 _PAGE = 100
 _EXACT_KEYS = 256  # beyond them reading each one's aggregates takes seconds

@@ -13,16 +13,8 @@ from typing import Any
 
 from shared.gateway import usage_lines
 from shared.gateway.telemetry import emf, log, record
-from shared.stores.protocols import (
-    GlobalUpkeep,
-    KeyStore,
-    LedgerUpkeep,
-    LostRequest,
-    LostRequests,
-    Settlement,
-    StoreUnavailable,
-    UsageLog,
-)
+from shared.stores.protocols import KeyStore, LedgerUpkeep, Settlement, StoreUnavailable
+from shared.stores.usage_protocols import GlobalUpkeep, LostRequest, LostRequests, UsageLog
 
 _AT_ONCE = 8
 _RUN_S = 1_020  # an invocation at its longest, the grace of its hold, and a minute for clocks that differ

@@ -1,4 +1,4 @@
-"""The Files API: uploads in one request or resumable, as far as a function can take a body."""
+"""The Files API: uploads in one request or resumable, through the gateway or, where they are too large, past it."""
 
 import secrets
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ from shared.dialects.gemini_native.query import read_options
 from shared.dialects.gemini_native.shown import written
 from shared.errors import GatewayError
 from shared.gateway.context import Exchange
+from shared.gateway.direct_uploads import DirectUploads, goes_past
 from shared.gateway.native_life import NativeLife, json_bytes
 from shared.gateway.native_objects import OwnedResources, Owners, unknown
 from shared.gateway.native_upstream import NativeUpstream, parsed, passed
@@ -32,6 +33,7 @@ class NativeFiles:
         self._owners = owners
         self._upstream = upstream
         self._resources = OwnedResources("files", owners, upstream)
+        self._direct = DirectUploads(owners, upstream)
 
     async def upload(self, request: Request, exchange: Exchange, dialect: Dialect, endpoint: str) -> Response:
         """`POST /upload/{version}/files`: a start, a piece of a running upload, or the whole in one request."""
@@ -43,8 +45,10 @@ class NativeFiles:
                 status, refusal, headers = render_error(error, exchange.shown_id)
                 return json_bytes(pretty(refusal), {**headers, f"{_PREFIX}status": "final"}, status=status)
         key = await self._life.principal(request, exchange, endpoint)
-        self._check_size(request.headers.get(f"{_PREFIX}header-content-length", "0"))
+        past = goes_past(request.headers, self._limit, elsewhere=self._elsewhere)
         body = await read_bytes(request, self._limit)
+        if past:
+            return json_bytes(*await self._direct.start(key.acct, request.headers, body, exchange))
         query = tuple((n, v) for n, v in request.query_params.items() if n == "uploadType")
         call = RelayCall("files", body, query=query, headers=_headers(request), upload=True)
         content, reply, credential_id = await self._upstream.fetch(call, "", exchange)
@@ -97,10 +101,9 @@ class NativeFiles:
     def _limit(self) -> int:
         return self._life.services.settings.max_body_bytes
 
-    def _check_size(self, length: str) -> None:
-        """Told before the first piece: the pieces of Google's SDKs are larger than what a function takes."""
-        if length.isascii() and length.isdigit() and int(length) > self._limit:
-            raise GatewayError("request_too_large", f"A file may have at most {self._limit} bytes here.")
+    @property
+    def _elsewhere(self) -> str:
+        return " POST /v1/uploads takes larger files." if self._life.services.files is not None else ""
 
 
 def _headers(request: Request) -> tuple[tuple[str, str], ...]:

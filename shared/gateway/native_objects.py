@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from shared.errors import GatewayError
@@ -84,10 +85,13 @@ class OwnedResources:
         except GatewayError as error:
             if error.kind != "not_found":
                 raise
-            await self._owners.remove(acct, name)
+            if not item.url:  # else an upload that has not ended
+                await self._owners.remove(acct, name)
             raise unknown(name) from error
         if method == "DELETE":
             await self._owners.remove(acct, name)
+        elif item.url:
+            await self._owners.add(acct, replace(item, url=""))
         return content
 
     async def page(self, acct: str, query: Any, exchange: Exchange) -> dict[str, Any]:

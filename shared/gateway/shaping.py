@@ -144,6 +144,8 @@ class Shaper:
 
     def feed_all(self, events: Sequence[Event]) -> list[Event]:
         """The events that a renderer should see of these; where a stop sequence is among them, it ends them."""
+        if not self._filters and not any(type(event) is ToolCall for event in events):
+            return list(events)
         shaped: list[Event] = []
         for event in events:
             shaped += self.feed(event)

@@ -12,7 +12,8 @@ from shared.errors import GatewayError
 from shared.gateway.key_view import shown
 from shared.gateway.money import usd
 from shared.stores.gcra import request_limit, requests_left, token_limit, tokens_left
-from shared.stores.protocols import KeyRecord, UsageReader, UsageTotal
+from shared.stores.protocols import KeyRecord
+from shared.stores.usage_protocols import UsageReader, UsageTotal
 
 DIMENSIONS = ("day", "model", "key")
 MOST_DAYS = 366

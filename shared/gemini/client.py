@@ -22,6 +22,7 @@ from shared.gemini.breaker import CircuitBreaker
 from shared.gemini.errors import from_chunk, from_response
 from shared.gemini.grounding import REDIRECT_HOST, redirect_path
 from shared.gemini.timeouts import Timeouts
+from shared.gemini.upload_sessions import public_session
 from shared.http1 import HttpClient, HttpFailure, Reply, Request, tls_context
 from shared.json_codec import decode_reply
 from shared.sse import MAX_EVENT_BYTES, SseEvent, SseSplitter
@@ -115,6 +116,10 @@ class GeminiClient:
 
     async def aclose(self) -> None:
         self._http.close()
+
+    def session_url(self, url: str, credential: str) -> str:
+        """The address of an upload that this credential began, where a client may see it; see `public_session`."""
+        return public_session(url, self._root, credential)
 
     async def location(self, link: str) -> str | None:
         """Where one of Google's redirects leads, by the head of its answer; None for other links and other answers.

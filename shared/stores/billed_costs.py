@@ -32,7 +32,7 @@ _NANO = 1_000_000_000
 
 
 class ExportedCosts:
-    """Implements `protocols.BilledCosts` on `s3://bucket/key` or `file:///path`; the file is read once.
+    """Implements `usage_protocols.BilledCosts` on `s3://bucket/key` or `file:///path`; the file is read once.
 
     ValueError from `billed` names the line that cannot be understood: to guess it would raise a false alarm, to leave
     it out would miss a true one.

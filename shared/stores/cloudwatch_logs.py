@@ -10,7 +10,7 @@ _MOST_LINES = 10_000
 
 
 class CloudWatchUsageLog:
-    """Implements `protocols.UsageLog` on every log group whose name begins with `prefix`."""
+    """Implements `usage_protocols.UsageLog` on every log group whose name begins with `prefix`."""
 
     def __init__(self, aws: Aws, prefix: str) -> None:
         self._aws = aws

@@ -17,7 +17,8 @@ from shared.stores.attributes import Item, decode_item, encode_item, expressions
 from shared.stores.aws import Aws, AwsFailure, retrying
 from shared.stores.dynamodb_rows import PROJECT, additions
 from shared.stores.dynamodb_usage import aggregates_query, total_of
-from shared.stores.protocols import StoreUnavailable, UsageTotal
+from shared.stores.protocols import StoreUnavailable
+from shared.stores.usage_protocols import UsageTotal
 
 SHARDS = 16
 _AT_ONCE = 24
@@ -40,7 +41,7 @@ def _is_aggregate(image: Mapping[str, Any]) -> bool:
 
 
 class DynamoGlobalTotals:
-    """Implements `protocols.GlobalTotals` and `protocols.GlobalUpkeep`."""
+    """Implements `usage_protocols.GlobalTotals` and `usage_protocols.GlobalUpkeep`."""
 
     def __init__(self, aws: Aws, table: str) -> None:
         self._aws = aws

@@ -10,7 +10,8 @@ from shared.stores.attributes import Item, decode_item, expressions
 from shared.stores.aws import Aws, AwsFailure
 from shared.stores.dynamodb_admission import UNLIMITED_NANO, state_key
 from shared.stores.dynamodb_rows import row_key
-from shared.stores.protocols import LostRequest, StoreUnavailable, UsageTotal
+from shared.stores.protocols import StoreUnavailable
+from shared.stores.usage_protocols import LostRequest, UsageTotal
 
 _BATCH = 100
 _CURSOR = re.compile(r"[0-9]{1,16}#[0-9A-Z]{1,40}")
@@ -38,7 +39,7 @@ _CORRECTED = ("dialect", "endpoint", "stream", "model_ver", "http", "finish", "e
 
 
 class DynamoUsageReader:
-    """Implements `protocols.UsageReader` and `protocols.LostRequests`. `clock` gives epoch seconds."""
+    """Implements `usage_protocols.UsageReader` and `usage_protocols.LostRequests`. `clock` gives epoch seconds."""
 
     def __init__(self, aws: Aws, table: str, *, index: str = "GSI1", clock: Callable[[], float] = time.time) -> None:
         self._aws = aws

@@ -57,12 +57,10 @@ def _through(name: str) -> Callable[[], int]:
         size = 0
         for wire in bodies.stream_events("fast"):
             for event in splitter.feed(wire):
-                for read in reader.feed(decode_reply(event.data)):
-                    for shaped in shaper.feed(read):
-                        size += len(renderer.feed(shaped, 0))
-        for read in reader.close():
-            for shaped in shaper.feed(read):
-                size += len(renderer.feed(shaped, 0))
+                for shaped in shaper.feed_all(reader.feed(decode_reply(event.data))):
+                    size += len(renderer.feed(shaped, 0))
+        for shaped in shaper.feed_all(reader.close()):
+            size += len(renderer.feed(shaped, 0))
         return size + len(renderer.close(Usage()))
 
     return run

@@ -104,6 +104,13 @@ class Choice:
                 self._block_kinds[event.index] = event.kind
         return []
 
+    def shows(self, delta: BlockDelta) -> bool:
+        """Whether a delta is plain visible text, which most events are."""
+        if self._block_kinds.get(delta.index) == "reasoning":
+            return False
+        self._visible = True
+        return True
+
     def _text(self, event: BlockDelta) -> list[Fragment]:
         if self._block_kinds.get(event.index) == "reasoning":
             return [({"reasoning_content": event.text}, None)] if self._options.show_reasoning else []
@@ -211,15 +218,14 @@ class ChatRenderer:
         self._choices = [Choice(options, reply.request_id, reply.created) for _ in range(translation.choices)]
 
     def feed(self, event: Event, choice: int = 0) -> bytes:
+        if type(event) is BlockDelta and self._chunk is not None and self._choices[choice].shows(event):
+            return self._text_frame(choice, event.text)
         if isinstance(event, Start) and self._chunk is None:
             self._head.see(event)
         opening = self._open() if self._chunk is None else b""
         state = self._choices[choice]
         frames = [opening] if opening else []
         for delta, logprobs in state.deltas(event):
-            if len(delta) == 1 and logprobs is None and "content" in delta:
-                frames.append(self._text_frame(choice, delta["content"]))
-                continue
             finished = state.finish_reason if not delta else None
             frames.append(self._frame(choice, delta, finished, logprobs))
         return b"".join(frames)

@@ -8,7 +8,8 @@ from typing import Any
 
 from shared.gateway import usage_queries as queries
 from shared.gateway.control_access import ControlPlane
-from shared.stores.protocols import KeyRecord, UsageReader
+from shared.stores.protocols import KeyRecord
+from shared.stores.usage_protocols import UsageReader
 
 _AT_ONCE = 8  # balances that are read side by side
 
