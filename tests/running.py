@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from shared.gateway.money import usd
 from tests.canaries import WATCH
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,7 +60,7 @@ class Gateway:
         return self.operate("POST", "/admin/keys", {"name": name, **terms})
 
     def rows(self, kid: str) -> list[dict[str, Any]]:
-        """All rows of a key of today, oldest first."""
+        """All rows of a key of today, oldest first, with the cost as gwctl shows it."""
         if not self.has_control_plane:
             day = time.strftime("%Y-%m-%d", time.gmtime())
             return self.gwctl("usage", "requests", "--key", kid, "--day", day, "--oldest-first")["data"]
@@ -67,7 +68,7 @@ class Gateway:
         while True:
             query = urlencode({"kid": kid, "day": time.strftime("%Y-%m-%d", time.gmtime()), "cursor": cursor})
             page = self.operate("GET", f"/admin/usage/requests?{query.removesuffix('&cursor=')}")
-            rows += page["data"]
+            rows += [{**row, "cost_usd": usd(row["cost_nano_usd"])} for row in page["data"]]
             cursor = page["next_cursor"]
             if not cursor:
                 return rows

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from infra.local.template import TemplateLoader
+from infra.local.tool_environments import tool
 
 PROJECT = Path(__file__).parents[2]
 PYVER = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -69,8 +70,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def sam() -> Path:
-    subprocess.run([PROJECT / "infra" / "local" / "sam_tools.sh"], check=True)
-    return PROJECT / ".tools" / "sam" / "bin" / "sam"
+    return tool("sam")
 
 
 def run_sam(sam: Path, *arguments: str, **environment: str) -> str:
