@@ -9,7 +9,7 @@ TEMPLATES := template.yaml infra/edge.yaml infra/observability.yaml infra/snapst
 
 include infra/build.mk
 
-.PHONY: help setup run test lint check fuzz soak function-url emulator catalog lock build deploy deploy-edge deploy-observability deploy-local smoke logs clean
+.PHONY: help setup run test lint check bench fuzz soak function-url emulator catalog lock build deploy deploy-edge deploy-observability deploy-local smoke logs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -34,6 +34,9 @@ lint: setup ## ruff, mypy, import contracts, the templates
 
 check: lint test ## both
 
+bench: setup ## the goals of speed and size beside their references, tests/bench/RESULTS.md anew: ROUNDS=3, QUICK=1 for a look
+	@ROUNDS="$(ROUNDS)" QUICK="$(QUICK)" GROWTH="$(GROWTH)" $(PY) -m tests.bench
+
 fuzz: setup ## coverage-guided fuzzing, SECONDS_EACH=600 for each target
 	@$(PY) -m tests.fuzz --seconds $(or $(SECONDS_EACH),600)
 
@@ -53,7 +56,7 @@ lock: setup ## compile the requirements anew, with hashes
 	@infra/local/lock.sh
 
 build: setup ## sam build: the zip of every function (ARCH=x86_64 for the other architecture)
-	@infra/local/sam_tools.sh
+	@infra/local/tool.sh sam
 	@ARCH=$(ARCH) PYVER=$(PYVER) SAM_CLI_TELEMETRY=0 .tools/sam/bin/sam build \
 	  --parameter-overrides "Architecture=$(ARCH) PythonRuntime=python$(PYVER)"
 
@@ -76,7 +79,7 @@ smoke: setup ## check a gateway: URL=... KEY=... and, for revocation, ADMIN_KEY=
 	@URL="$(URL)" KEY="$(KEY)" ADMIN_KEY="$(ADMIN_KEY)" $(PY) -m infra.smoke
 
 logs: setup ## follow the deployed functions' logs
-	@infra/local/sam_tools.sh
+	@infra/local/tool.sh sam
 	@.tools/sam/bin/sam logs --tail
 
 clean: ## remove what was built; local state and tools stay

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 _MAX_HEAD = 64 * 1024
 _MAX_CHUNK_LINE = 4 * 1024
+_PIECE = 16 * 1024
 _HIGH_WATER = 1024 * 1024  # unread bytes of a reply at which the peer is made to wait
 _STATUS_LINE = re.compile(r"HTTP/1\.[01] ([1-9]\d\d)(?: .*)?")
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
@@ -232,15 +233,20 @@ class _Connection(asyncio.Protocol):
             await self._wait()
 
     async def take(self) -> bytes:
-        """Every byte of the body that is here, waiting for the first; b"" at the end."""
+        """The bytes of the body that are here, waiting for the first; b"" at the end. Of a flood only some at a time:
+        the first of them would wait for the work on all others."""
         while not self._out:
             if self._done:
                 return b""
             await self._wait()
-        piece = self._out[0] if len(self._out) == 1 else b"".join(self._out)
-        self._out.clear()
-        self._out_size = 0
-        if self._read_paused and self._transport is not None:
+        taken, size = 1, len(self._out[0])
+        while taken < len(self._out) and size < _PIECE:
+            size += len(self._out[taken])
+            taken += 1
+        piece = self._out[0] if taken == 1 else b"".join(self._out[:taken])
+        del self._out[:taken]
+        self._out_size -= size
+        if self._read_paused and self._out_size <= _HIGH_WATER and self._transport is not None:
             self._read_paused = False
             self._transport.resume_reading()
         return piece

@@ -10,8 +10,9 @@ from shared.stores.aws import Aws, AwsFailure
 from shared.stores.dynamodb import DynamoLedger
 from shared.stores.dynamodb_usage import DynamoUsageReader
 from shared.stores.key_stores import open_key_store
-from shared.stores.protocols import KeyStore, UsageReader
+from shared.stores.protocols import KeyStore
 from shared.stores.secrets import SecretsManagerStore
+from shared.stores.usage_protocols import UsageReader
 
 
 class NoDeployment(Exception):

@@ -15,7 +15,8 @@ from infra.cli.output import errors, plain_table, print_csv, print_json, print_t
 from infra.cli.values import check_range, compact, day
 from shared.gateway.money import usd
 from shared.gateway.usage_queries import accounts_of, grouped, summed
-from shared.stores.protocols import KeyRecord, UsageTotal
+from shared.stores.protocols import KeyRecord
+from shared.stores.usage_protocols import UsageTotal
 
 app = typer.Typer(invoke_without_command=True, help="What was used, and what it cost.")
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from infra.local.tool_environments import ROOT
+from infra.local.tool_environments import ROOT, tool
 from shared.gateway.settings import ConfigurationError
 
 ARCHITECTURE = "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
@@ -82,9 +82,9 @@ class Sam:
         }
 
 
-def install() -> None:
-    """The command line, into .tools/sam."""
-    subprocess.run([ROOT / "infra" / "local" / "sam_tools.sh"], check=True)
+def install() -> Path:
+    """The command line, in .tools/sam."""
+    return tool("sam")
 
 
 def _config() -> list[str]:

@@ -140,7 +140,7 @@ make_image() {
 up() {
   check
   mkdir -p "$work"
-  infra/local/sam_tools.sh >&2
+  infra/local/tool.sh sam >&2
   install_engine
   start_engine
   make_image

@@ -3,13 +3,5 @@
 # dependencies too tightly to live in .venv.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-tool=$1
-requirements=infra/local/requirements-$tool.txt
-wanted=$(cksum <"$requirements")
-if [ -x ".tools/$tool/bin/$tool" ] && [ "$(cat ".tools/$tool/.locked" 2>/dev/null || true)" = "$wanted" ]; then exit 0; fi
-infra/local/bootstrap.sh
-echo "setup: installing $tool into .tools/$tool" >&2
-rm -rf ".tools/$tool"
-.tools/uv/bin/uv venv --quiet --python .venv/bin/python ".tools/$tool"
-.tools/uv/bin/uv pip install --quiet --python ".tools/$tool/bin/python" --require-hashes -r "$requirements"
-echo "$wanted" >".tools/$tool/.locked"
+[ -x .venv/bin/python ] || infra/local/bootstrap.sh
+exec .venv/bin/python -m infra.local.tool_environments "$1"

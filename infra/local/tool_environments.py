@@ -1,4 +1,7 @@
-"""Virtual environments in .tools, one for each tool whose dependencies must not meet ours."""
+"""Virtual environments in .tools, one for each tool whose dependencies must not meet ours.
+
+`python -m infra.local.tool_environments NAME` makes the one of infra/local/requirements-NAME.txt.
+"""
 
 import fcntl
 import hashlib
@@ -25,7 +28,8 @@ def environment(name: str, requirements: Path, what: str) -> Path:
     home.parent.mkdir(parents=True, exist_ok=True)
     with (home.parent / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not stamp.exists() or stamp.read_text("utf-8") != wanted:
+        whole = (home / "bin" / "python").exists() and stamp.exists()
+        if not whole or stamp.read_text("utf-8") != wanted:
             print(f"setup: installing {what} into .tools/{name}", file=sys.stderr)
             uv = _uv()
             shutil.rmtree(home, ignore_errors=True)
@@ -34,6 +38,11 @@ def environment(name: str, requirements: Path, what: str) -> Path:
             _run([uv, "pip", "install", "--quiet", *target], what)
             stamp.write_text(wanted, "utf-8")
     return home / "bin"
+
+
+def tool(name: str) -> Path:
+    """The command NAME of infra/local/requirements-NAME.txt."""
+    return environment(name, ROOT / "infra" / "local" / f"requirements-{name}.txt", name) / name
 
 
 def _uv() -> str:
@@ -48,3 +57,15 @@ def _run(command: list[str], what: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise InstallationError(f"{what} cannot be installed:\n{done.stderr.strip()[-2000:]}")
+
+
+def main() -> None:
+    (name,) = sys.argv[1:]
+    try:
+        tool(name)
+    except InstallationError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -7,7 +7,8 @@ from handlers.composition import Stores
 from shared.gateway.maintenance import account_names, book, recount, sweep
 from shared.gateway.telemetry import log
 from shared.stores import sqs
-from shared.stores.protocols import GlobalUpkeep, StoreUnavailable
+from shared.stores.protocols import StoreUnavailable
+from shared.stores.usage_protocols import GlobalUpkeep
 
 _EVERY_S = 60.0
 _DAYS_COUNTED = 2  # yesterday's last requests may settle today

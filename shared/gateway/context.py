@@ -1,12 +1,17 @@
 """One request's identity and clock: everything that is neither its body nor its key."""
 
+import asyncio
 import re
 import secrets
 import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
 from starlette.requests import Request
+
+from shared.errors import GatewayError
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _CLIENT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -96,3 +101,13 @@ def _source_ip(request: Request) -> str:
         http = event.get("requestContext", {}).get("http", {})
         return str(http.get("sourceIp", ""))
     return request.client.host if request.client else ""
+
+
+@asynccontextmanager
+async def in_time(exchange: Exchange) -> AsyncGenerator[None]:
+    """Work on a buffered answer within the time left; raises `upstream_timeout`."""
+    try:
+        async with asyncio.timeout(exchange.remaining_s):
+            yield
+    except TimeoutError:
+        raise GatewayError("upstream_timeout", "The answer took longer than the time left.") from None

@@ -5,7 +5,7 @@ It is the pipeline's life around requests that are no conversation: bodies may b
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -205,13 +205,3 @@ class MediaLife:
 
 class BrokenOff(Exception):
     """A stream of bare bytes that cannot be finished: its client must not take it for whole."""
-
-
-@asynccontextmanager
-async def in_time(exchange: Exchange) -> AsyncGenerator[None]:
-    """The time left for a buffered answer."""
-    try:
-        async with asyncio.timeout(exchange.remaining_s):
-            yield
-    except TimeoutError:
-        raise GatewayError("upstream_timeout", "The answer took longer than the time left.") from None

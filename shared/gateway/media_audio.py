@@ -17,8 +17,8 @@ from shared.dialects.openai_media.transcript import TranscriptRenderer, transcri
 from shared.dialects.openai_media.transcription import Task, TranscriptionJob
 from shared.errors import GatewayError
 from shared.gateway.budgets import estimate
-from shared.gateway.context import Exchange
-from shared.gateway.media import Asked, MediaCall, MediaLife, in_time
+from shared.gateway.context import Exchange, in_time
+from shared.gateway.media import Asked, MediaCall, MediaLife
 
 
 class Speech:

@@ -13,8 +13,8 @@ from shared.dialects.openai_media.embeddings import EmbeddingJob
 from shared.errors import GatewayError
 from shared.events import Usage
 from shared.gateway.budgets import Estimate, input_bound
-from shared.gateway.context import Exchange
-from shared.gateway.media import Asked, MediaCall, MediaLife, in_time
+from shared.gateway.context import Exchange, in_time
+from shared.gateway.media import Asked, MediaCall, MediaLife
 from shared.gateway.responses import json_response
 from shared.gateway.telemetry import log
 from shared.gemini.pricing import reservation_nano

@@ -15,9 +15,9 @@ from shared.dialects.openai_media.members import Form
 from shared.errors import GatewayError
 from shared.events import Event
 from shared.gateway.budgets import estimate
-from shared.gateway.context import Exchange
+from shared.gateway.context import Exchange, in_time
 from shared.gateway.fan_out import merged
-from shared.gateway.media import Asked, MediaCall, MediaLife, in_time
+from shared.gateway.media import Asked, MediaCall, MediaLife
 from shared.gateway.responses import json_response
 from shared.gateway.telemetry import log
 

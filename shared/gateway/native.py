@@ -20,10 +20,10 @@ from shared.dialects.gemini_native.query import Options
 from shared.dialects.gemini_native.request import read_count, read_generate
 from shared.errors import GatewayError
 from shared.gateway.budgets import estimate
-from shared.gateway.context import Exchange
+from shared.gateway.context import Exchange, in_time
 from shared.gateway.input_bounds import check_tools
 from shared.gateway.native_candidates import candidates
-from shared.gateway.native_life import Asked, NativeAnswer, NativeLife, in_time, json_bytes
+from shared.gateway.native_life import Asked, NativeAnswer, NativeLife, json_bytes
 from shared.gateway.native_links import media_of
 from shared.gateway.native_media import NativeMedia
 from shared.gateway.native_objects import Owners

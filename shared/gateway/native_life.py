@@ -1,8 +1,7 @@
 """What every request of the native dialect goes through: who asks, for which model, admitted and settled."""
 
-import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +12,6 @@ from starlette.responses import Response
 from shared.dialects import gemini_native
 from shared.dialects.gemini_native.framing import JSON_TYPE
 from shared.dialects.gemini_native.query import Options, read_options
-from shared.errors import GatewayError
 from shared.gateway import auth
 from shared.gateway.budgets import Estimate
 from shared.gateway.context import Exchange
@@ -111,13 +109,3 @@ def json_bytes(
 ) -> Response:
     task = BackgroundTask(after) if after else None
     return Response(content, status, {**(headers or {}), "content-type": JSON_TYPE}, background=task)
-
-
-@asynccontextmanager
-async def in_time(exchange: Exchange) -> AsyncGenerator[None]:
-    """The time that is left, as an error of ours."""
-    try:
-        async with asyncio.timeout(exchange.remaining_s):
-            yield
-    except TimeoutError:
-        raise GatewayError("upstream_timeout", "The answer took longer than the time left.") from None

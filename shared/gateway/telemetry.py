@@ -19,6 +19,8 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
+import orjson
+
 LOGGER = logging.getLogger("gateway")
 METRICS = logging.getLogger("gateway.metrics")
 METRIC_NAMESPACE = "GeminiGateway"
@@ -31,6 +33,7 @@ _SECRETS = re.compile(
     r"sk-gw1_[0-9A-Za-z_]{10,}|AIza[\w-]{20,}|AQ\.[\w-]{16,}|([?&]key=)[^&\s\"]+"
     r"|(?i:(bearer\s+|x-goog-api-key[\"':=\s]+))[^\s\"',]+"
 )
+_MARKS = ("sk-gw1_", "aiza", "aq.", "key=", "bearer", "x-goog-api-key")  # one of them is in whatever _SECRETS finds
 _literals: set[str] = set()
 _cold = True
 
@@ -50,6 +53,9 @@ def redact(text: str) -> str:
     for secret in _literals:
         if secret in text:
             text = text.replace(secret, "REDACTED")
+    lowered = text.lower()
+    if not any(mark in lowered for mark in _MARKS):
+        return text
     return _SECRETS.sub(lambda match: f"{match.group(1) or match.group(2) or ''}REDACTED", text)
 
 
@@ -71,12 +77,21 @@ class JsonLines(logging.Formatter):
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)[-_MAX_FIELD:]
         # redacted after encoding, so that no field and no exception text escapes it
-        line = redact(json.dumps({name: _bounded(value) for name, value in fields.items()}, default=_plain))
+        line = redact(_encoded({name: _bounded(value) for name, value in fields.items()}))
         if len(line) <= _MAX_LINE:
             return line
         kept = ("timestamp", "level", "message", "logger", "aws_request_id", "request_id")
         short = {name: _bounded(fields[name]) for name in kept if name in fields}
-        return redact(json.dumps({**short, "dropped": len(line)}, default=_plain))
+        return redact(_encoded({**short, "dropped": len(line)}))
+
+
+def _encoded(fields: Mapping[str, Any]) -> str:
+    """ASCII, so that no reader of lines sees a line end in a value."""
+    try:
+        data = orjson.dumps(fields, default=_plain)
+    except orjson.JSONEncodeError:  # a large integer, half a surrogate pair, a key that is no string
+        return json.dumps(fields, default=_plain)
+    return data.decode() if data.isascii() else json.dumps(fields, default=_plain)
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -7,17 +7,19 @@ client and called on threads of our own.
 import asyncio
 import random
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from shared.http1 import HttpClient, HttpFailure, tls_context
+from shared.stores.attributes import Attributes, Item, decode_item
 from shared.stores.aws_direct import DirectAws, DirectFailure
 from shared.stores.protocols import StoreUnavailable
 
 _THREADS = 32
+_BATCH = 100  # the most keys of one BatchGetItem
 _BASE_DELAY_S = 0.02
 _CONNECT_S = 1.0
 
@@ -241,3 +243,29 @@ async def retrying[T](attempt: Callable[[], Awaitable[T]], tries: int) -> T:
                 raise
         await asyncio.sleep(random.random() * _BASE_DELAY_S * 2**number)  # noqa: S311 - spreads load, guards nothing
     return await attempt()
+
+
+async def read_items(aws: Aws, table: str, keys: Sequence[Attributes], tries: int) -> list[Item]:
+    """The items of a table that exist under these keys, in no order. Raises StoreUnavailable."""
+    batches = [keys[start : start + _BATCH] for start in range(0, len(keys), _BATCH)]
+    try:
+        found = await asyncio.gather(*(_read_batch(aws, table, batch, tries) for batch in batches))
+    except AwsFailure as failure:
+        raise failure.unavailable() from failure
+    return [item for items in found for item in items]
+
+
+async def _read_batch(aws: Aws, table: str, keys: Sequence[Attributes], tries: int) -> list[Item]:
+    asked: Mapping[str, Any] = {table: {"Keys": keys}}
+    found: list[Item] = []
+
+    async def read() -> None:
+        nonlocal asked
+        answer = await aws.call("dynamodb", "batch_get_item", RequestItems=asked)
+        found.extend(decode_item(item) for item in answer["Responses"].get(table, ()))
+        asked = answer.get("UnprocessedKeys") or {}
+        if asked:
+            raise AwsFailure("dynamodb.batch_get_item", "ThrottlingException")
+
+    await retrying(read, tries)
+    return found

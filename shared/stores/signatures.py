@@ -8,13 +8,12 @@ from typing import Any
 
 from cachetools import TTLCache
 
-from shared.stores.attributes import decode_item, encode_item
-from shared.stores.aws import Aws, AwsFailure, retrying
+from shared.stores.attributes import encode_item
+from shared.stores.aws import Aws, AwsFailure, read_items, retrying
 from shared.stores.protocols import StoredSignature
 
 _log = logging.getLogger(__name__)
 
-_BATCH = 100  # the most keys of one BatchGetItem
 _TRIES = 3
 _FRONT_BYTES = 16_000_000
 _FRONT_S = 3_600.0
@@ -45,13 +44,11 @@ class DynamoSignatureStore:
                 missing.append(key)
             elif entry[1] > now:
                 found[key] = entry[0]
-        batches = [missing[start : start + _BATCH] for start in range(0, len(missing), _BATCH)]
-        for items in await asyncio.gather(*(self._read(acct, batch) for batch in batches)):
-            for item in items:
-                if item["ttl"] > now:  # DynamoDB deletes late
-                    key, signature = item["pk"].removeprefix(f"S#{acct}#"), _signature(item)
-                    found[key] = signature
-                    self._remember(acct, key, signature, item["ttl"])
+        for item in await read_items(self._aws, self._table, [_item_key(acct, key) for key in missing], _TRIES):
+            if item["ttl"] > now:  # DynamoDB deletes late
+                key, signature = item["pk"].removeprefix(f"S#{acct}#"), _signature(item)
+                found[key] = signature
+                self._remember(acct, key, signature, item["ttl"])
         return found
 
     async def put(self, acct: str, items: Mapping[str, StoredSignature], expires_at: int) -> None:
@@ -61,24 +58,6 @@ class DynamoSignatureStore:
 
     def _remember(self, acct: str, key: str, signature: StoredSignature, expires_at: int) -> None:
         self._front[acct, key] = signature, expires_at
-
-    async def _read(self, acct: str, keys: Sequence[str]) -> list[dict[str, Any]]:
-        asked: Mapping[str, Any] = {self._table: {"Keys": [_item_key(acct, key) for key in keys]}}
-        found: list[dict[str, Any]] = []
-
-        async def read() -> None:
-            nonlocal asked
-            answer = await self._aws.call("dynamodb", "batch_get_item", RequestItems=asked)
-            found.extend(decode_item(item) for item in answer["Responses"].get(self._table, ()))
-            asked = answer.get("UnprocessedKeys") or {}
-            if asked:
-                raise AwsFailure("dynamodb.batch_get_item", "ThrottlingException")
-
-        try:
-            await retrying(read, _TRIES)
-        except AwsFailure as failure:
-            raise failure.unavailable() from failure
-        return found
 
     async def _write(self, acct: str, key: str, signature: StoredSignature, expires_at: int) -> None:
         if len(signature.signature) > _MAX_ITEM_BYTES:

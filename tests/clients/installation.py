@@ -1,18 +1,27 @@
 """Real clients, installed on first use from the lock file that stands beside them."""
 
 import fcntl
+import os
+import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
+from infra.local.tool_environments import environment
+
 CLIENTS = Path(__file__).parent
-TOOLS = CLIENTS.parents[1] / ".tools"
 
 
 def installed(name: str) -> Path:
-    """`tests/clients/<name>` with its locked npm packages in `node_modules`."""
+    """`tests/clients/<name>` with its locked npm packages in `node_modules`.
+
+    On a machine without npm the tests of a Node client are skipped, but CI must have it."""
+    if shutil.which("npm") is None:
+        assert os.environ.get("CI") != "true", "npm is missing"
+        pytest.skip("npm is not installed")
     folder = CLIENTS / name
     lock = folder / "package-lock.json"
     done = folder / "node_modules" / ".installed"
@@ -26,18 +35,8 @@ def installed(name: str) -> Path:
 
 
 def python_environment(name: str) -> Path:
-    """The interpreter of `.tools/<name>`, an environment with what `tests/clients/<name>/requirements.txt` locks.
-
-    Installation runs in the caller's whole environment, for its proxies, indexes and certificates."""
-    lock = CLIENTS / name / "requirements.txt"
-    python, done = TOOLS / name / "bin" / "python", TOOLS / name / ".locked"
-    uv = TOOLS / "uv" / "bin" / "uv"
-    with _alone(CLIENTS / name / ".installing"):
-        if not done.exists() or done.read_bytes() != lock.read_bytes() or not python.exists():
-            _run(uv, "venv", "--quiet", "--clear", "--python", sys.executable, TOOLS / name)
-            _run(uv, "pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", lock)
-            done.write_bytes(lock.read_bytes())
-    return python
+    """The interpreter of `.tools/<name>`, an environment with what `tests/clients/<name>/requirements.txt` locks."""
+    return environment(name, CLIENTS / name / "requirements.txt", name) / "python"
 
 
 @contextmanager
@@ -46,8 +45,3 @@ def _alone(gate: Path) -> Iterator[None]:
     with gate.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         yield
-
-
-def _run(*command: str | Path) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr

@@ -43,8 +43,8 @@ def client_key(gateway: Gateway, request: pytest.FixtureRequest) -> tuple[str, s
 
 @pytest.fixture
 def play(scenarios, gateway: Gateway, client_key, emulator):
-    """Runs a scenario with a key of the test's own; what its user sees. `scenarios`, a fixture of the client's tests, is
-    the command that takes a scenario's name and its options."""
+    """Runs a scenario of a client with a key of the test's own; what its user sees. The client's tests define the
+    fixture `scenarios`: the command that takes a scenario's name and options."""
 
     def played(scenario, **options):
         done = subprocess.run(

@@ -3,13 +3,10 @@ scenario in tests/clients/anthropic-sdk."""
 
 import base64
 import json
-import shutil
-import subprocess
 
 import pytest
 
 from tests.clients.installation import installed
-from tests.running import Gateway, clean_environment
 
 FLASH, ARGON = "gemini-3.6-flash", "gemini-4-argon"
 SENTINEL = "skip_thought_signature_validator"
@@ -21,28 +18,8 @@ DOCUMENT = {"type": "document", "source": {"type": "base64", "media_type": "appl
 
 
 @pytest.fixture(scope="session")
-def package():
-    assert shutil.which("npm"), "these tests need Node.js 20 with npm"
-    return installed("anthropic-sdk")
-
-
-@pytest.fixture
-def play(package, gateway: Gateway, client_key, emulator):
-    """Runs a scenario with a key of the test's own; what its user sees."""
-
-    def played(scenario, **options):
-        done = subprocess.run(
-            ["node", "scenarios.mjs", scenario, json.dumps(options)],
-            cwd=package,
-            env=clean_environment() | {"GATEWAY_URL": gateway.base_url, "GATEWAY_KEY": client_key[1]},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    return played
+def scenarios():
+    return ["node", installed("anthropic-sdk") / "scenarios.mjs"]
 
 
 def say(content, model=FLASH, **more):

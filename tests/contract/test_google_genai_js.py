@@ -2,41 +2,17 @@
 scenario in tests/clients/google-genai."""
 
 import base64
-import json
-import shutil
-import subprocess
 
 import pytest
 
 from tests.clients.installation import installed
-from tests.running import Gateway, clean_environment
 
 FLASH = "gemini-3.8-flash"
 
 
 @pytest.fixture(scope="session")
-def package():
-    assert shutil.which("npm"), "these tests need Node.js 20 with npm"
-    return installed("google-genai")
-
-
-@pytest.fixture
-def play(package, gateway: Gateway, client_key, emulator):
-    """Runs a scenario with a key of the test's own; what its user sees."""
-
-    def played(scenario, **options):
-        done = subprocess.run(
-            ["node", "scenarios.mjs", scenario, json.dumps(options)],
-            cwd=package,
-            env=clean_environment() | {"GATEWAY_URL": gateway.base_url, "GATEWAY_KEY": client_key[1]},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    return played
+def scenarios():
+    return ["node", installed("google-genai") / "scenarios.mjs"]
 
 
 def say(contents, model=FLASH, **config):

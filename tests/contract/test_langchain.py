@@ -1,39 +1,16 @@
 """LangChain's Gemini classes, unmodified but for their base URL, against the running gateway; their side of each test
 is a scenario in tests/clients/langchain, run in an environment of its own."""
 
-import json
-import subprocess
-
 import pytest
 
 from tests.clients.installation import CLIENTS, python_environment
-from tests.running import Gateway, clean_environment
 
 FLASH = "gemini-3.8-flash"
-SCENARIOS = CLIENTS / "langchain" / "scenarios.py"
 
 
 @pytest.fixture(scope="session")
-def python():
-    return python_environment("langchain")
-
-
-@pytest.fixture
-def play(python, gateway: Gateway, client_key, emulator):
-    """Runs a scenario with a key of the test's own; what its user sees."""
-
-    def played(scenario, **options):
-        done = subprocess.run(
-            [python, SCENARIOS, scenario, json.dumps(options)],
-            env=clean_environment() | {"GATEWAY_URL": gateway.base_url, "GATEWAY_KEY": client_key[1]},
-            capture_output=True,
-            text=True,
-            timeout=90,
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    return played
+def scenarios():
+    return [python_environment("langchain"), CLIENTS / "langchain" / "scenarios.py"]
 
 
 def metered(row):

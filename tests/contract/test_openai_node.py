@@ -5,8 +5,6 @@ import base64
 import io
 import json
 import math
-import shutil
-import subprocess
 import wave
 
 import pytest
@@ -15,7 +13,6 @@ from shared.gemini.audio import wav_header
 from tests.clients.installation import installed
 from tests.contract.test_openai_media import png_size
 from tests.contract.test_openai_python import directive, png, say
-from tests.running import Gateway, clean_environment
 
 FLASH, ARGON = "gemini-3.6-flash", "gemini-4-argon"
 SENTINEL = "skip_thought_signature_validator"
@@ -32,28 +29,8 @@ PROMPT = f"Weather, please.\n{directive(turns=ROUNDS)}"
 
 
 @pytest.fixture(scope="session")
-def package():
-    assert shutil.which("npm"), "these tests need Node.js with npm"
-    return installed("openai-sdk")
-
-
-@pytest.fixture
-def play(package, gateway: Gateway, client_key, emulator):
-    """Runs a scenario with a key of the test's own; what its user sees."""
-
-    def played(scenario, **options):
-        done = subprocess.run(
-            ["node", "scenarios.mjs", scenario, json.dumps(options)],
-            cwd=package,
-            env=clean_environment() | {"GATEWAY_URL": gateway.base_url, "GATEWAY_KEY": client_key[1]},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    return played
+def scenarios():
+    return ["node", installed("openai-sdk") / "scenarios.mjs"]
 
 
 def assert_signatures_came_back(emulator):

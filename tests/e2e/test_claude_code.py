@@ -7,9 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from infra.local.emulator import EmulatorServer
 from tests.clients.installation import installed
-from tests.running import clean_environment, running_gateway
+from tests.running import clean_environment
 
 SENTINEL = "skip_thought_signature_validator"
 
@@ -18,19 +17,6 @@ SENTINEL = "skip_thought_signature_validator"
 def claude_code():
     # the launcher for installations without install scripts
     return ["node", str(installed("claude-code") / "node_modules/@anthropic-ai/claude-code/cli-wrapper.cjs")]
-
-
-@pytest.fixture(scope="module")
-def upstream():
-    with EmulatorServer() as emulator:
-        yield emulator
-
-
-@pytest.fixture(scope="module")
-def gateway(upstream, tmp_path_factory):
-    environment = {"GEMINI_API_KEY": "test-upstream-key", "GEMINI_BASE_URL": upstream.base_url}
-    with running_gateway(tmp_path_factory.mktemp("gateway") / "state", environment) as running:
-        yield running
 
 
 @pytest.fixture

@@ -2,44 +2,18 @@
 
 import json
 import os
-import shutil
 import subprocess
 
 import pytest
 
-from infra.local.emulator import EmulatorServer
-from tests.running import ROOT, running_gateway
+from tests.clients.installation import installed
 
-CLIENT = ROOT / "tests" / "clients" / "codex"
-BINARY = CLIENT / "node_modules" / ".bin" / "codex"
 MODEL = "gemini-3.8-flash"
 
 
 @pytest.fixture(scope="module")
 def codex():
-    """The pinned client. On a machine without npm there is nothing to test, but CI must have it."""
-    if shutil.which("npm") is None:
-        assert os.environ.get("CI") != "true", "npm is missing"
-        pytest.skip("npm is not installed")
-    pinned = json.loads((CLIENT / "package.json").read_text())["dependencies"]["@openai/codex"]
-    installed = CLIENT / "node_modules" / "@openai" / "codex" / "package.json"
-    if not BINARY.exists() or json.loads(installed.read_text())["version"] != pinned:
-        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-        subprocess.run(command, cwd=CLIENT, check=True, timeout=300, capture_output=True)
-    return str(BINARY)
-
-
-@pytest.fixture(scope="module")
-def upstream():
-    with EmulatorServer() as emulator:
-        yield emulator
-
-
-@pytest.fixture(scope="module")
-def gateway(upstream, tmp_path_factory):
-    environment = {"GEMINI_API_KEY": "test-upstream-key", "GEMINI_BASE_URL": upstream.base_url}
-    with running_gateway(tmp_path_factory.mktemp("codex") / "state", environment) as running:
-        yield running
+    return str(installed("codex") / "node_modules" / ".bin" / "codex")
 
 
 CONFIGURATION = """

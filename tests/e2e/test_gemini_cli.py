@@ -2,16 +2,12 @@
 
 import json
 import os
-import shutil
 import subprocess
 
 import pytest
 
-from infra.local.emulator import EmulatorServer
-from tests.running import ROOT, running_gateway
+from tests.clients.installation import installed
 
-CLIENT = ROOT / "tests" / "clients" / "gemini-cli"
-PACKAGE = CLIENT / "node_modules" / "@google" / "gemini-cli"
 MODEL = "gemini-3.8-flash"
 SETTINGS = {
     "security": {"auth": {"selectedType": "gemini-api-key"}, "folderTrust": {"enabled": False}},
@@ -23,29 +19,8 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def gemini():
-    """The command of the pinned client. On a machine without npm there is nothing to test, but CI must have it."""
-    if shutil.which("npm") is None:
-        assert os.environ.get("CI") != "true", "npm is missing"
-        pytest.skip("npm is not installed")
-    pinned = json.loads((CLIENT / "package.json").read_text())["dependencies"]["@google/gemini-cli"]
-    manifest = PACKAGE / "package.json"
-    if not manifest.exists() or json.loads(manifest.read_text())["version"] != pinned:
-        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-        subprocess.run(command, cwd=CLIENT, check=True, timeout=300, capture_output=True)
-    return ["node", str(PACKAGE / json.loads(manifest.read_text())["bin"]["gemini"])]
-
-
-@pytest.fixture(scope="module")
-def upstream():
-    with EmulatorServer() as emulator:
-        yield emulator
-
-
-@pytest.fixture(scope="module")
-def gateway(upstream, tmp_path_factory):
-    environment = {"GEMINI_API_KEY": "test-upstream-key", "GEMINI_BASE_URL": upstream.base_url}
-    with running_gateway(tmp_path_factory.mktemp("gemini") / "state", environment) as running:
-        yield running
+    package = installed("gemini-cli") / "node_modules" / "@google" / "gemini-cli"
+    return ["node", str(package / json.loads((package / "package.json").read_text())["bin"]["gemini"])]
 
 
 @pytest.fixture

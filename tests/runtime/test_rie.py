@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from infra.local.function_url import PROJECT
+from infra.local.tool_environments import tool
 from tests.runtime.conftest import APPS
 
 EVENTS = PROJECT / "tests" / "events"
@@ -24,11 +25,9 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the wheel has b
 
 @pytest.fixture(scope="module")
 def binary() -> Path:
-    subprocess.run([PROJECT / "infra" / "local" / "sam_tools.sh"], check=True)
     architecture = "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
-    (found,) = (PROJECT / ".tools" / "sam").glob(
-        f"lib/python3.*/site-packages/samcli/local/rapid/aws-lambda-rie-{architecture}"
-    )
+    packages = tool("sam").parents[1] / "lib"
+    (found,) = packages.glob(f"python3.*/site-packages/samcli/local/rapid/aws-lambda-rie-{architecture}")
     return found
 
 

@@ -1,5 +1,6 @@
 """What the ledger's tests stand on: short words for requests, a clock, an AWS that fails on demand."""
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -138,6 +139,23 @@ class Bench:
         else:
             self.refused.add(admission.rid)
         return verdict
+
+    async def most_at_once(self, key: KeyRecord, number: int) -> int:
+        """How many of `number` simultaneous requests ran side by side at the most; those admitted run for a moment."""
+        running = most = 0
+
+        async def run() -> None:
+            nonlocal running, most
+            request = self.request(key)
+            if isinstance(await self.admit(request), Admitted):
+                running += 1
+                most = max(most, running)
+                await asyncio.sleep(0.01)
+                running -= 1
+                await self.settle(request)
+
+        await asyncio.gather(*(run() for _ in range(number)))
+        return most
 
     def settlement(self, admission: Admission, **fields: Any) -> Settlement:
         """The end of a request: 10 tokens in, 5 out, priced by `price_of_row`, unless said otherwise."""

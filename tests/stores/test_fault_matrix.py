@@ -299,20 +299,7 @@ async def test_six_hundred_requests_of_thirty_two_environments_with_random_fault
 
 async def test_a_hundred_at_once_on_a_budget_for_ten(bench: Bench) -> None:
     key = await bench.account(budget_limit_nano=1_000)
-    running = most = 0
-
-    async def run() -> None:
-        nonlocal running, most
-        request = bench.request(key)
-        if isinstance(await bench.admit(request), Admitted):
-            running += 1
-            most = max(most, running)
-            await asyncio.sleep(0.01)
-            running -= 1
-            await bench.settle(request)
-
-    await asyncio.gather(*(run() for _ in range(100)))
-    assert 0 < most <= 10
+    assert 0 < await bench.most_at_once(key, 100) <= 10
     assert bench.state(key)["spent"] <= 1_000
 
 

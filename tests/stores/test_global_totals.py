@@ -15,7 +15,8 @@ from shared.stores.aws import Aws
 from shared.stores.billed_costs import ExportedCosts
 from shared.stores.dynamodb_global import DynamoGlobalTotals, aggregates_of
 from shared.stores.dynamodb_usage import DynamoUsageReader
-from shared.stores.protocols import KeyRecord, StoreUnavailable, UsageTotal
+from shared.stores.protocols import KeyRecord, StoreUnavailable
+from shared.stores.usage_protocols import UsageTotal
 from tests.stores.bench import DAY, START_US, Bench, FaultyAws, refuse_unguarded_additions
 
 NEXT = "20270116"

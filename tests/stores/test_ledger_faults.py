@@ -180,20 +180,7 @@ async def test_of_many_at_once_exactly_the_concurrency_limit_runs(bench: Bench) 
 
 async def test_the_concurrency_limit_is_never_exceeded(bench: Bench) -> None:
     key = await bench.account(max_concurrency=5)
-    running = most = 0
-
-    async def run() -> None:
-        nonlocal running, most
-        request = bench.request(key)
-        if isinstance(await bench.admit(request), Admitted):
-            running += 1
-            most = max(most, running)
-            await asyncio.sleep(0.005)
-            running -= 1
-            await bench.settle(request)
-
-    await asyncio.gather(*(run() for _ in range(100)))
-    assert 0 < most <= 5
+    assert 0 < await bench.most_at_once(key, 100) <= 5
 
 
 @pytest.mark.parametrize("environments", [1, 8])

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from shared.stores.dynamodb_usage import DynamoUsageReader
-from shared.stores.protocols import UsageTotal
+from shared.stores.usage_protocols import UsageTotal
 from tests.stores.bench import DAY, START_US, Bench
 
 NOW = START_US / 1_000_000

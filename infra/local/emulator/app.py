@@ -67,11 +67,13 @@ class Upstream:
         """The answer to one request; a Refusal says what the upstream refuses it with."""
         path, query = scope["path"], row["query"]
         call = _CALL.fullmatch(path)
-        credentials.check(row["credentials"], call["method"] if call else "ListModels")
+        if row["credentials"] or not self.state.stored.is_session(path, query):
+            credentials.check(row["credentials"], call["method"] if call else "ListModels")
         listing = _MODELS.fullmatch(path)
         if listing and scope["method"] == "GET":
             return answers.models_page(self.state, listing["version"], listing["model"], query)
-        kept = self.state.stored.answer(scope["method"], path, row, raw, str(row["credentials"][0][1]))
+        owner = str(row["credentials"][0][1]) if row["credentials"] else ""
+        kept = self.state.stored.answer(scope["method"], path, row, raw, owner)
         if kept is not None:
             return answers.Answer(answers.plain(kept.body).playback, headers=kept.headers, unary=True)
         if not call or scope["method"] != "POST":

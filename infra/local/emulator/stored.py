@@ -22,6 +22,7 @@ type Json = dict[str, Any]
 _FILES = re.compile(r"/(?:v1beta|v1alpha|v1)/files(?:/(?P<name>[\w-]+))?")
 _UPLOAD = re.compile(r"/upload/(?P<version>v1beta|v1alpha|v1)/files")
 _CACHES = re.compile(r"/(?:v1beta|v1alpha|v1)/cachedContents(?:/(?P<name>[\w-]+))?")
+_FILE_NAME = re.compile(r"files/[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")  # File.name of google-genai 3.4.0
 _TTL = re.compile(r"(\d+)(?:\.\d+)?s")
 _DAY_S = 86_400
 
@@ -36,6 +37,7 @@ class Reply:
 
 @dataclass(slots=True)
 class _Session:
+    owner: str
     file: Json
     size: int
     mime_type: str
@@ -56,8 +58,12 @@ class Stored:
         self.caches.clear()
         self._sessions.clear()
 
+    def is_session(self, path: str, query: Json) -> bool:
+        """Whether a request is for a running upload, whose address is good without a credential."""
+        return _UPLOAD.fullmatch(path) is not None and query.get("upload_id") in self._sessions
+
     def answer(self, method: str, path: str, row: Json, raw: bytes, owner: str) -> Reply | None:
-        """None for a path that is none of these; raises Refusal."""
+        """None for a path that is none of these; raises Refusal. `owner` does not matter to a running upload."""
         if (upload := _UPLOAD.fullmatch(path)) and method in ("POST", "PUT"):
             return self._upload(upload["version"], row, raw, owner)
         if found := _FILES.fullmatch(path):
@@ -75,7 +81,7 @@ class Stored:
     def _upload(self, version: str, row: Json, raw: bytes, owner: str) -> Reply:
         headers, query = row["headers"], row["query"]
         if upload_id := query.get("upload_id"):
-            return self._piece(upload_id, headers, raw, owner)
+            return self._piece(upload_id, headers, raw)
         if headers.get("x-goog-upload-protocol") == "multipart":
             return Reply(
                 {"file": self._keep(*_multipart(headers.get("content-type", ""), raw), version, headers, owner)}
@@ -86,7 +92,8 @@ class Stored:
         size = int(headers.get("x-goog-upload-header-content-length", "0"))
         mime_type = headers.get("x-goog-upload-header-content-type", "application/octet-stream")
         file = parsing.loads(raw).get("file", {}) if raw else {}
-        self._sessions[upload_id] = _Session(file, size, mime_type, version)
+        self._check_name(file)
+        self._sessions[upload_id] = _Session(owner, file, size, mime_type, version)
         url = f"http://{headers['host']}/upload/{version}/files?upload_id={upload_id}&upload_protocol=resumable"
         return Reply(
             {},
@@ -97,7 +104,7 @@ class Stored:
             ],
         )
 
-    def _piece(self, upload_id: str, headers: Json, raw: bytes, owner: str) -> Reply:
+    def _piece(self, upload_id: str, headers: Json, raw: bytes) -> Reply:
         session = self._sessions.get(upload_id)
         if session is None or int(headers.get("x-goog-upload-offset", "0")) != len(session.data):
             raise invalid("Upload session is not valid.")  # plausible
@@ -105,10 +112,19 @@ class Stored:
         if "finalize" not in headers.get("x-goog-upload-command", ""):
             return Reply({}, [(b"x-goog-upload-status", b"active")])
         del self._sessions[upload_id]
-        file = self._keep(session.file, session.mime_type, bytes(session.data), session.version, headers, owner)
+        data = bytes(session.data)
+        file = self._keep(session.file, session.mime_type, data, session.version, headers, session.owner)
         return Reply({"file": file}, [(b"x-goog-upload-status", b"final")])
 
+    def _check_name(self, given: Json) -> None:
+        name = str(given.get("name") or "")
+        if name and not _FILE_NAME.fullmatch(name):
+            raise invalid("* CreateFileRequest.file.name: invalid file name\n")  # plausible
+        if name in self.files:
+            raise Refusal(409, "Requested entity already exists", status="ALREADY_EXISTS")  # plausible
+
     def _keep(self, given: Json, mime_type: str, data: bytes, version: str, headers: Json, owner: str) -> Json:
+        self._check_name(given)
         name = str(given.get("name") or "files/" + secrets.token_hex(6))
         now = time.time()
         host = headers["host"]

@@ -3,7 +3,7 @@
 import copy
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.dialects.anthropic_messages.envelope import open_envelope, open_parts, seal, seal_parts
@@ -33,6 +33,7 @@ from tests.unit.anthropic_messages.request_setup import (
     use,
     user,
 )
+from tests.unit.broken_bodies import BUSY, broken, json_values, places
 
 MODELS = (OLD, MID, NEW, "gemini-4-argon", "gemma-4-31b-it", "gemini-3.1-flash-image")
 SERVER_PARTS = [{"toolCall": {"toolType": "GOOGLE_SEARCH_WEB", "id": "s"}}]
@@ -43,17 +44,7 @@ SPOKEN = (
     "web_search_20250305 bash_20250124 server_tool_use web_search_tool_result web_search tool_reference compaction "
     "tool_addition https://example.com/a.png $ref data:image/png;base64,"
 )
-WORDS = st.sampled_from(SPOKEN.split())
-SCALARS = (
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63), 2**64 - 1)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(max_size=8)
-    | WORDS
-)
-KEYS = WORDS | st.text(max_size=5) | st.sampled_from(["type", "role", "content", "name", "id", "input", "source"])
-JSON = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3))
+JSON = json_values(SPOKEN, ["type", "role", "content", "name", "id", "input", "source"])
 
 # A body that uses most of what there is, to be broken in one place.
 RICH: dict[str, Any] = {
@@ -115,19 +106,6 @@ RICH: dict[str, Any] = {
     "container": None,
 }
 FIELDS = sorted({*RICH, "mcp_servers", "thread", "compaction", "output_format"})
-
-
-def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    found = [path] if path else []
-    if isinstance(value, dict):
-        for key, item in value.items():
-            found += places(item, (*path, key))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            found += places(item, (*path, index))
-    return found
-
-
 PLACES = places(RICH)
 
 
@@ -154,9 +132,6 @@ def check(body: dict[str, Any], model: str) -> None:
     assert body == before
 
 
-BUSY = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-
 def test_the_rich_body_is_whole():
     made = to_gemini({**RICH, "model": NEW}, context(NEW))
     kinds = {name for content in made.request["contents"] for part in content["parts"] for name in part}
@@ -166,12 +141,7 @@ def test_the_rich_body_is_whole():
 @BUSY
 @given(st.sampled_from(PLACES), JSON, st.sampled_from(MODELS))
 def test_a_rich_body_broken_in_one_place(place, value, model):
-    body = copy.deepcopy(RICH)
-    holder = body
-    for step in place[:-1]:
-        holder = holder[step]
-    holder[place[-1]] = value
-    check(body, model)
+    check(broken(RICH, place, value), model)
 
 
 @BUSY

@@ -11,7 +11,8 @@ from shared.gateway import telemetry
 from shared.gateway.billing_check import Comparison, compare, days_to_compare
 from shared.stores.aws import Aws
 from shared.stores.billed_costs import ExportedCosts, read_costs
-from shared.stores.protocols import StoreUnavailable, UsageTotal
+from shared.stores.protocols import StoreUnavailable
+from shared.stores.usage_protocols import UsageTotal
 
 NOW = 1_800_000_000  # 2027-01-15
 DOLLAR = 1_000_000_000

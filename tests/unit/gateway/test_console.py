@@ -18,7 +18,8 @@ from shared.gateway.control import build_control_app
 from shared.gateway.control_access import ControlPlane
 from shared.gateway.key_registry import KeyRegistry
 from shared.gateway.keyring import KeyDirectory, key_hash, make_key
-from shared.stores.protocols import KeyRecord, StoreUnavailable, UsageTotal
+from shared.stores.protocols import KeyRecord, StoreUnavailable
+from shared.stores.usage_protocols import UsageTotal
 
 PEPPER = b"pepper"
 STATIC = Path(console_assets.__file__).parent / "static"

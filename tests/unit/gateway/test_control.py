@@ -18,15 +18,8 @@ from shared.gateway.front_door import control_serves
 from shared.gateway.key_registry import KeyRegistry
 from shared.gateway.key_terms import KeyTerms
 from shared.gateway.keyring import KeyDirectory
-from shared.stores.protocols import (
-    AccountLimits,
-    Credential,
-    KeyRecord,
-    KeyStatus,
-    StoreConflict,
-    StoreUnavailable,
-    UsageTotal,
-)
+from shared.stores.protocols import AccountLimits, Credential, KeyRecord, KeyStatus, StoreConflict, StoreUnavailable
+from shared.stores.usage_protocols import UsageTotal
 
 NOW = 1_800_000_000
 TODAY = "20270115"  # of NOW

@@ -149,7 +149,7 @@ async def test_a_fault_after_visible_text_ends_the_answer():
     "kind", ["upstream_overloaded", "upstream_internal", "upstream_unreachable", "upstream_timeout"]
 )
 async def test_passing_trouble_is_retried_before_the_first_byte_at_most_three_times(kind, monkeypatch):
-    monkeypatch.setattr("shared.gateway.upstream._BACKOFF_S", 0.001)
+    monkeypatch.setattr("shared.gateway.recovery._BACKOFF_S", 0.001)
     events, error, outcome = await ask(Client(*[GatewayError(kind, "x")] * 2, OK))
     assert (text(events), error, outcome.attempts) == ("fine", None, 3)
     _, error, outcome = await ask(Client(*[GatewayError(kind, "x")] * 9))
@@ -313,7 +313,7 @@ async def test_a_long_decode_that_breaks_goes_on_from_a_checkpoint_that_covers_w
 
 
 async def test_a_hop_that_is_refused_ends_the_answer_where_it_is(monkeypatch):
-    monkeypatch.setattr("shared.gateway.upstream._BACKOFF_S", 0.001)
+    monkeypatch.setattr("shared.gateway.recovery._BACKOFF_S", 0.001)
     one = chunk({"text": "one "}, finish="CONTINUATION", continuationToken="dDE=")
     refusals = [GatewayError("upstream_overloaded", "x")] * 3
     events, error, _ = await ask(Client([one], *refusals), model="gemini-4-argon")
@@ -347,7 +347,7 @@ async def test_an_answer_that_is_left_early_closes_the_upstream_and_costs_what_w
 
 
 async def test_a_429_without_a_word_is_tried_again_with_the_same_credential(monkeypatch):
-    monkeypatch.setattr("shared.gateway.upstream._BACKOFF_S", 0.001)
+    monkeypatch.setattr("shared.gateway.recovery._BACKOFF_S", 0.001)
     vague = GatewayError("upstream_rate_limited", "x")
     events, error, outcome = await ask(Client(vague, vague, OK))
     assert (text(events), error, outcome.attempts) == ("fine", None, 3)
@@ -371,14 +371,14 @@ async def test_a_day_quota_moves_to_another_project_and_never_within_one():
 
 @pytest.mark.parametrize(("left", "attempts"), [(1.9, 1), (2.5, 3)])
 async def test_nothing_is_tried_again_without_two_seconds_to_do_it(left, attempts, monkeypatch):
-    monkeypatch.setattr("shared.gateway.upstream._BACKOFF_S", 0.001)
+    monkeypatch.setattr("shared.gateway.recovery._BACKOFF_S", 0.001)
     monkeypatch.setattr(Exchange, "remaining_s", left)
     _, error, outcome = await ask(Client(*[GatewayError("upstream_overloaded", "x")] * 9))
     assert (error.kind, error.retried, outcome.attempts) == ("upstream_overloaded", attempts > 1, attempts)
 
 
 async def test_an_environment_stops_trying_again_when_its_budget_is_spent(monkeypatch):
-    monkeypatch.setattr("shared.gateway.upstream._BACKOFF_S", 0.0)
+    monkeypatch.setattr("shared.gateway.recovery._BACKOFF_S", 0.0)
     pool = CredentialPool(Secrets("a"), chance=random.Random(1))
     client = Client(*[GatewayError("upstream_unreachable", "x")] * 1000)
     upstream, model = Upstream(client, pool, Settings()), resolve("gemini-3.6-flash", date(2026, 11, 21))
@@ -407,7 +407,7 @@ class Counting(Client):
 
 
 async def test_a_count_is_retried_like_an_answer(monkeypatch):
-    monkeypatch.setattr("shared.gateway.upstream._BACKOFF_S", 0.001)
+    monkeypatch.setattr("shared.gateway.recovery._BACKOFF_S", 0.001)
 
     async def count(*answers, slots=("a",)):
         client = Counting(*answers)

@@ -96,6 +96,7 @@ async def test_a_file_that_is_too_large_is_refused_before_its_first_byte(world):
         "x-goog-upload-protocol": "resumable",
         "x-goog-upload-command": "start",
         "x-goog-upload-header-content-length": "50000000",
+        "x-goog-api-client": "google-genai-sdk/3.1.0 gl-node/v20.19.0",  # sends all pieces to the gateway
     }
     got = await world.post("/upload/v1beta/files", {"file": {}}, headers=start)
     assert got.status == 413 and "bytes" in got.json["error"]["message"]

@@ -4,12 +4,13 @@ import copy
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.dialects.openai_chat.request import requested_model, signature_keys, to_gemini, wants_stream
 from shared.errors import GatewayError
 from tests.golden.upstream_rules import VALIDATOR, assert_sound
+from tests.unit.broken_bodies import BUSY, broken, json_values, places
 from tests.unit.openai_chat.request_setup import HI, MID, NEW, OLD, PDF, PNG, WAV, WEATHER, calls, context, result
 
 MODELS = (OLD, MID, NEW, "gemini-4-argon", "gemma-4-31b-it", "gemini-3.8-flash-tts", "gemini-3.1-flash-image")
@@ -18,17 +19,7 @@ SPOKEN = (
     "text image_url user model assistant tool system auto none function custom json_schema json_object object string "
     "weather c1 c2 low high url data:image/png;base64, https://example.com/a.png files/x $ref allowed_tools enabled"
 )
-WORDS = st.sampled_from(SPOKEN.split())
-SCALARS = (
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63), 2**64 - 1)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(max_size=8)
-    | WORDS
-)
-KEYS = WORDS | st.text(max_size=5) | st.sampled_from(["type", "role", "content", "name", "id", "google", "tools"])
-JSON = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3))
+JSON = json_values(SPOKEN, ["type", "role", "content", "name", "id", "google", "tools"])
 
 # A body that uses most of what there is, to be broken in one place.
 RICH: dict[str, Any] = {
@@ -81,19 +72,6 @@ RICH: dict[str, Any] = {
     "parallel_tool_calls": False,
 }
 FIELDS = sorted({*RICH, "functions", "function_call", "contents", "modalities", "audio", "reasoning", "thinking"})
-
-
-def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    found = [path] if path else []
-    if isinstance(value, dict):
-        for key, item in value.items():
-            found += places(item, (*path, key))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            found += places(item, (*path, index))
-    return found
-
-
 PLACES = places(RICH)
 
 
@@ -118,18 +96,10 @@ def check(body: dict[str, Any], model: str) -> None:
     assert body == before
 
 
-BUSY = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-
 @BUSY
 @given(st.sampled_from(PLACES), JSON, st.sampled_from(MODELS))
 def test_a_rich_body_broken_in_one_place(place, value, model):
-    body = copy.deepcopy(RICH)
-    holder = body
-    for step in place[:-1]:
-        holder = holder[step]
-    holder[place[-1]] = value
-    check(body, model)
+    check(broken(RICH, place, value), model)
 
 
 @BUSY
