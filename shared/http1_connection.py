@@ -1,0 +1,308 @@
+"""One HTTP/1.1 connection: requests out, replies parsed as the event loop brings their bytes.
+
+Framing that is not to the letter of RFC 9112 is a failure, never a guess.
+"""
+
+import asyncio
+import re
+import select
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from typing import cast
+
+HIGH_WATER = 1024 * 1024  # unread bytes of a reply at which the peer is made to wait
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_MAX_HEAD = 64 * 1024
+_MAX_CHUNK_LINE = 4 * 1024
+_PIECE = 16 * 1024
+_STATUS_LINE = re.compile(r"HTTP/1\.[01] ([1-9]\d\d)(?: .*)?")
+_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
+_BODILESS = frozenset({204, 304})
+
+
+class HttpFailure(Exception):
+    """The peer could not be reached, or what it sent breaks off or is no HTTP."""
+
+
+class Connection(asyncio.Protocol):
+    """One connection, one exchange at a time: a parser that the event loop feeds, a queue that the reader empties."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.idle_since = 0.0
+        self.status = 0
+        self.headers: Mapping[str, str] = {}
+        self._transport: asyncio.Transport | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._write_paused = False
+        self._lost = False
+        self._reset(bodiless=False)
+        self._parse: Callable[[], bool] = self._nothing_asked
+
+    def _reset(self, *, bodiless: bool) -> None:
+        self._in = bytearray()
+        self._out: list[bytes] = []
+        self._out_size = 0
+        self._read_paused = False
+        self._left = 0  # bytes of the body, or of the chunk, still to come
+        self._until_close = False  # the body ends with the connection
+        self._head_done = False
+        self._done = False
+        self._reusable = True
+        self._bodiless = bodiless
+        self._failure: HttpFailure | None = None
+        self._parse = self._parse_head
+
+    # --- what a client asks
+
+    async def exchange(self, message: bytes, bodiless: bool, write_s: float) -> None:
+        """Send a request, wait for the reply's head."""
+        assert self._transport is not None
+        self._reset(bodiless=bodiless)
+        if self._lost:
+            raise HttpFailure("the connection is closed")
+        self._transport.write(message)
+        try:
+            async with asyncio.timeout(write_s if self._write_paused else None):
+                while self._write_paused and not self._head_done:
+                    await self._wait()
+        except TimeoutError as error:
+            raise HttpFailure("the peer does not take the request") from error
+        while not self._head_done:
+            await self._wait()
+
+    async def take(self) -> bytes:
+        """The bytes of the body that are here, waiting for the first; b"" at the end. Of a flood only some at a time:
+        the first of them would wait for the work on all others."""
+        while not self._out:
+            if self._done:
+                return b""
+            await self._wait()
+        taken, size = 1, len(self._out[0])
+        while taken < len(self._out) and size < _PIECE:
+            size += len(self._out[taken])
+            taken += 1
+        piece = self._out[0] if taken == 1 else b"".join(self._out[:taken])
+        del self._out[:taken]
+        self._out_size -= size
+        if self._read_paused and self._out_size <= HIGH_WATER and self._transport is not None:
+            self._read_paused = False
+            self._transport.resume_reading()
+        return piece
+
+    def put_back(self, piece: bytes) -> None:
+        self._out.insert(0, piece)
+        self._out_size += len(piece)
+
+    def finish(self) -> bool:
+        """Whether the connection can serve another exchange."""
+        self.idle_since = self.loop.time()
+        self._parse = self._nothing_asked
+        return self._done and self._reusable and self._failure is None and not self._in and not self._lost
+
+    def is_fresh(self) -> bool:
+        """Nothing waits in the socket. While a function is frozen peers hang up, and the loop has not seen it yet."""
+        sock = None if self._transport is None or self._lost else self._transport.get_extra_info("socket")
+        if sock is None or sock.fileno() < 0:
+            return False
+        poll = select.poll()
+        poll.register(sock.fileno(), select.POLLIN)
+        return not poll.poll(0)
+
+    def abort(self) -> None:
+        if self._transport is not None and not self.loop.is_closed():
+            self._transport.abort()
+
+    async def _wait(self) -> None:
+        self._raise_failure()
+        self._waiter = self.loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+        if not self._out:  # what arrived before the break is the reader's
+            self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # --- what the loop tells
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # other event loops have classes of their own
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def data_received(self, data: bytes) -> None:
+        self._in += data
+        try:
+            while self._parse():
+                pass
+        except HttpFailure as failure:
+            self._fail(failure)
+        if self._out_size > HIGH_WATER and not self._read_paused and self._transport is not None:
+            self._read_paused = True
+            self._transport.pause_reading()
+        self._wake()
+
+    def eof_received(self) -> bool:
+        if self._until_close:
+            self._done = True
+            self._wake()
+        elif not self._done:
+            self._fail(HttpFailure("the reply breaks off"))
+        self._reusable = False
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = True
+        if not self._done:
+            self._fail(HttpFailure("the connection is lost"))
+
+    def pause_writing(self) -> None:
+        self._write_paused = True
+
+    def resume_writing(self) -> None:
+        self._write_paused = False
+        self._wake()
+
+    def _fail(self, failure: HttpFailure) -> None:
+        if self._failure is None:
+            self._failure = failure
+        self._parse = self._nothing_asked
+        self._wake()
+
+    # --- the parser's states: each consumes what it can of `_in`, and says whether the next may go on at once
+
+    def _nothing_asked(self) -> bool:
+        self._reusable = False  # bytes nobody asked for: not to be taken for the next reply
+        self._in.clear()
+        return False
+
+    def _parse_head(self) -> bool:
+        end = self._in.find(b"\r\n\r\n")
+        if end < 0:
+            if len(self._in) > _MAX_HEAD:
+                raise HttpFailure("the reply's head is too large")
+            return False
+        lines = self._in[:end].decode("latin-1").split("\r\n")
+        del self._in[: end + 4]
+        line = _STATUS_LINE.fullmatch(lines[0])
+        if line is None:
+            raise HttpFailure("the reply is no HTTP")
+        self.status = int(line[1])
+        if self.status < 200:
+            if self.status == 101:
+                raise HttpFailure("the peer changes the protocol unasked")
+            return True  # an interim answer
+        self.headers = _headers(lines[1:])
+        self._choose_framing(lines[0])
+        self._head_done = True
+        return bool(self._in) and not self._done
+
+    def _choose_framing(self, status_line: str) -> None:
+        options = self.headers.get("connection", "").lower()
+        self._reusable = "close" not in options and (status_line.startswith("HTTP/1.1") or "keep-alive" in options)
+        coding, length = self.headers.get("transfer-encoding"), self.headers.get("content-length")
+        if self._bodiless or self.status in _BODILESS:
+            self._end()
+        elif coding is not None:
+            if coding.lower() != "chunked" or length is not None:
+                raise HttpFailure("the reply's framing is ambiguous")
+            self._parse = self._parse_chunk_line
+        elif length is not None:
+            lengths = {item.strip() for item in length.split(",")}
+            (only,) = lengths if len(lengths) == 1 else ("",)
+            if not (only.isascii() and only.isdigit() and len(only) < 16):
+                raise HttpFailure("the reply's length is not valid")
+            self._left = int(only)
+            self._parse = self._parse_sized
+            if self._left == 0:
+                self._end()
+        else:
+            self._reusable = False
+            self._until_close = True
+            self._parse = self._parse_to_close
+
+    def _parse_sized(self) -> bool:
+        self._emit()
+        if self._left == 0:
+            self._end()
+        return False
+
+    def _parse_to_close(self) -> bool:
+        self._left = len(self._in)
+        self._emit()
+        return False
+
+    def _parse_chunk_line(self) -> bool:
+        end = self._in.find(b"\r\n")
+        if end < 0:
+            if len(self._in) > _MAX_CHUNK_LINE:
+                raise HttpFailure("a chunk's head is too large")
+            return False
+        line = _CHUNK_LINE.fullmatch(self._in, 0, end)
+        if line is None:
+            raise HttpFailure("a chunk's head is not valid")
+        self._left = int(line[1], 16)
+        del self._in[: end + 2]
+        self._parse = self._parse_chunk if self._left else self._parse_trailers
+        return bool(self._in)
+
+    def _parse_chunk(self) -> bool:
+        self._emit()
+        if self._left:
+            return False
+        self._parse = self._parse_chunk_end
+        return bool(self._in)
+
+    def _parse_chunk_end(self) -> bool:
+        if len(self._in) < 2:
+            return False
+        if not self._in.startswith(b"\r\n"):
+            raise HttpFailure("a chunk is longer than it says")
+        del self._in[:2]
+        self._parse = self._parse_chunk_line
+        return bool(self._in)
+
+    def _parse_trailers(self) -> bool:
+        end = self._in.find(b"\r\n")
+        if end < 0 or end > _MAX_HEAD:
+            if len(self._in) > _MAX_HEAD:
+                raise HttpFailure("the reply's trailers are too large")
+            return False
+        del self._in[: end + 2]
+        if end == 0:
+            self._end()
+        return bool(self._in) and not self._done
+
+    def _emit(self) -> None:
+        piece = bytes(self._in[: self._left]) if len(self._in) > self._left else bytes(self._in)
+        if piece:
+            del self._in[: len(piece)]
+            self._left -= len(piece)
+            self._out.append(piece)
+            self._out_size += len(piece)
+
+    def _end(self) -> None:
+        self._done = True
+        self._parse = self._nothing_asked
+        if self._in:
+            self._nothing_asked()
+
+
+def _headers(lines: Iterable[str]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not colon or not TOKEN.fullmatch(name):  # a folded line has white space in front
+            raise HttpFailure("a header of the reply is not valid")
+        name, value = name.lower(), value.strip(" \t")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
