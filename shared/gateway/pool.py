@@ -20,6 +20,7 @@ from shared.stores.protocols import Cooldown, CooldownStore, Credential, SecretS
 _DEFAULT_COOLDOWN_S = 5.0
 _SPENT_COOLDOWN_S = 3600.0  # a bill nobody paid: no reset is announced
 _BAD_KEY_COOLDOWN_S = 300.0
+_EARLY_S = 0.05  # whoever slept for a rest may wake before its end: loops count milliseconds, clocks do not
 _READ_EVERY_S = 30.0
 
 
@@ -131,7 +132,7 @@ class CredentialPool:
         now = self._clock()
         owners = [found for owner in {slot.id, _owner(slot)} if (found := self._resting.get(owner))]
         rests = [rest for found in owners for place, rest in found.items() if place.model in ("", model)]
-        return max(((until - now, kind) for until, kind in rests if until > now), default=None)
+        return max(((until - now, kind) for until, kind in rests if until - now > _EARLY_S), default=None)
 
     def _forget_past(self) -> None:
         now = self._clock()

@@ -123,6 +123,17 @@ async def test_where_all_rest_the_shortest_rest_is_told():
     assert await made.has_another("gemini-3.8-flash", ("a1",))
 
 
+async def test_who_slept_for_a_rest_and_woke_a_little_early_finds_it_over():
+    clock = Clock()
+    one = pool(LONE, clock=clock)
+    one.rest(LONE, MODEL, quota("upstream_rate_limited", "PerMinute", retry_after=1.0))
+    clock.now = 0.9
+    with pytest.raises(GatewayError):
+        await one.choose(MODEL)
+    clock.now = 0.998
+    assert await one.choose(MODEL) == LONE
+
+
 async def test_weights_decide_among_the_healthy():
     heavy = Credential("h", "key-h", weight=9)
     made = pool(heavy, LONE)
