@@ -45,7 +45,8 @@ def bars(title: str, rows: Sequence[tuple[str, float, float, float]]) -> str:
         for mark, colour in ((must, "#d93025"), (ambitious, "#188038")):
             if mark > 0:
                 parts.append(f'<rect x="{x(mark) - 1:.1f}" y="{y + 1}" width="2" height="18" fill="{colour}"/>')
-        parts.append(_text(x(value) + 4, y + 14, f"{value:.3g}"))
+        beyond = max(x(point) for point in (value, must, ambitious) if point > 0)
+        parts.append(_text(beyond + 5, y + 14, f"{value:.3g}"))
     return _page(width, height, parts)
 
 
@@ -85,5 +86,5 @@ def _panel(
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         parts += [f'<circle cx="{x(a):.1f}" cy="{y(b):.1f}" r="3" fill="{colour}"/>' for a, b in line]
         at = f'text-anchor="end" style="fill:{colour}"'
-        parts.append(_text(x0 + wide, y0 + high + 30 + 13 * (number - 1), label, at))
+        parts.append(_text(x0 + wide - 70 * number, y0 - 8, label, at))
     return parts
