@@ -3,8 +3,6 @@
 What the client must see is computed from the raw recording, without the reader or the renderer.
 """
 
-import json
-
 import pytest
 from anthropic.types import Message as SdkMessage
 from anthropic.types.beta import BetaMessage
@@ -14,9 +12,7 @@ from shared.dialects.anthropic_messages.options import MessagesOptions
 from shared.dialects.anthropic_messages.reply import fold, renderer
 from shared.dialects.contract import ReplyContext, Translation
 from shared.errors import GatewayError
-from shared.gateway.shaping import Shaper
-from shared.gemini.reader import ReplyReader
-from shared.sse import SseSplitter
+from tests.golden.shaped_events import shaped_events
 from tests.golden.test_gemini_replies import FAULTS, RECORDINGS, Expected, chunks_of, cut, load, wire_bytes
 from tests.unit.anthropic_messages.sdk_reading import check_order, pairs_of, plain, read_by_beta_sdk, read_by_sdk
 
@@ -40,19 +36,7 @@ def spec(form):
 
 
 def events_of(pieces):
-    """(events shaped for a client, None), or (those before the failure, the failure)."""
-    splitter, reader = SseSplitter(), ReplyReader()
-    numbers = iter(range(1000))
-    shaper = Shaper(Translation(request={}), lambda: f"toolu_{next(numbers)}")
-    events = []
-    try:
-        frames = [frame for piece in pieces for frame in splitter.feed(piece)] + splitter.close()
-        for frame in frames:
-            events += [out for event in reader.feed(json.loads(frame.data)) for out in shaper.feed(event)]
-        events += [out for event in reader.close() for out in shaper.feed(event)]
-    except GatewayError as error:
-        return events, error
-    return events, None
+    return shaped_events(pieces, "toolu_")
 
 
 def streamed(events, form):

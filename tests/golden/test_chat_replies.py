@@ -13,30 +13,15 @@ from openai.types.completion_usage import CompletionUsage
 from shared.dialects.contract import ReplyContext, Translation
 from shared.dialects.openai_chat.options import ChatOptions
 from shared.dialects.openai_chat.reply import fold, renderer
-from shared.errors import GatewayError
 from shared.events import End
-from shared.gateway.shaping import Shaper
-from shared.gemini.reader import ReplyReader
-from shared.sse import SseSplitter
+from tests.golden.shaped_events import shaped_events
 from tests.golden.test_gemini_replies import FAULTS, RECORDINGS, Expected, chunks_of, cut, load, wire_bytes
 
 REPLY = ReplyContext("01TEST", 1_795_000_000, "gemini-requested")
 
 
 def events_of(pieces):
-    """(events shaped for a client, None), or (those before the failure, the failure)."""
-    splitter, reader = SseSplitter(), ReplyReader()
-    numbers = iter(range(1000))
-    shaper = Shaper(Translation(request={}), lambda: f"call_{next(numbers)}")
-    events = []
-    try:
-        frames = [frame for piece in pieces for frame in splitter.feed(piece)] + splitter.close()
-        for frame in frames:
-            events += [out for event in reader.feed(json.loads(frame.data)) for out in shaper.feed(event)]
-        events += [out for event in reader.close() for out in shaper.feed(event)]
-    except GatewayError as error:
-        return events, error
-    return events, None
+    return shaped_events(pieces, "call_")
 
 
 def spec():

@@ -112,9 +112,9 @@ class Choice:
         return True
 
     def _text(self, event: BlockDelta) -> list[Fragment]:
-        if self._block_kinds.get(event.index) == "reasoning":
-            return [({"reasoning_content": event.text}, None)] if self._options.show_reasoning else []
-        return self._content(event.text)
+        if self.shows(event):
+            return self._content(event.text)
+        return [({"reasoning_content": event.text}, None)] if self._options.show_reasoning else []
 
     def _content(self, text: str) -> list[Fragment]:
         self._visible = True
