@@ -4,8 +4,8 @@ import importlib
 import os
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
 
+from msgspec import Struct
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
@@ -40,8 +40,7 @@ type App = Starlette | OneAddress | FrontDoor
 _REQUIRED = ("USAGE_TABLE", "KEY_PARAMETER_PREFIX", "PEPPER_SECRET_ID", "SETTLE_QUEUE_URL")
 
 
-@dataclass(frozen=True, slots=True)
-class Stores:
+class Stores(Struct, frozen=True):
     """The stores of one deployment, all on one account and region."""
 
     aws: Aws

@@ -7,8 +7,9 @@ stream early.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from msgspec import Struct, field
 
 JsonObject = Mapping[str, Any]
 
@@ -25,8 +26,7 @@ Finish = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Struct, frozen=True):
     """Tokens of one upstream call, or the sum of several. All counts are >= 0.
 
     `prompt_tokens` holds the cached ones; `output_tokens` does not hold `reasoning_tokens`. Modality maps are keyed by
@@ -77,40 +77,35 @@ def _sums(mine: Mapping[str, int], theirs: Mapping[str, int]) -> Mapping[str, in
     return {name: mine.get(name, 0) + theirs.get(name, 0) for name in {**mine, **theirs}}
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(Struct, frozen=True):
     """The first chunk arrived. `model_version` is the model that runs, without `models/`. Both may be empty. `usage`
     is what that chunk counted, if it did: provisional, the last chunk's counts are the true ones."""
 
     response_id: str
     model_version: str
-    usage: Usage | None = field(default=None, compare=False)
+    usage: Usage | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class BlockStart:
+class BlockStart(Struct, frozen=True):
     index: int
     kind: BlockKind
 
 
-@dataclass(frozen=True, slots=True)
-class BlockDelta:
+class BlockDelta(Struct, frozen=True):
     """New text only, never empty."""
 
     index: int
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class BlockEnd:
+class BlockEnd(Struct, frozen=True):
     """`signature` is the upstream's opaque base64 for this text, where it sent one."""
 
     index: int
     signature: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCall:
+class ToolCall(Struct, frozen=True):
     """A whole function call. `name` is the upstream's until the gateway restores the client's; `call_id` is the public
     id (at most 40 characters), empty until the gateway gives it one."""
 
@@ -122,8 +117,7 @@ class ToolCall:
     call_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Media:
+class Media(Struct, frozen=True):
     """An image or sound made by the model: `data` is standard base64 with padding."""
 
     index: int
@@ -132,13 +126,11 @@ class Media:
     signature: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Draft(Media):
+class Draft(Media, frozen=True):
     """A picture among the model's thoughts, on the way to the final one; only for who asks the reader for drafts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
+class Code(Struct, frozen=True):
     """Code that the upstream's own interpreter ran."""
 
     index: int
@@ -148,8 +140,7 @@ class Code:
     signature: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CodeResult:
+class CodeResult(Struct, frozen=True):
     index: int
     outcome: str
     output: str
@@ -157,31 +148,27 @@ class CodeResult:
     signature: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ServerTool:
+class ServerTool(Struct, frozen=True):
     """A `toolCall` or `toolResponse` part of a tool that the upstream ran itself, as it came, signature included."""
 
     index: int
     part: JsonObject
 
 
-@dataclass(frozen=True, slots=True)
-class LooseSignature:
+class LooseSignature(Struct, frozen=True):
     """A signature on an empty part with no open text block to carry it."""
 
     signature: str
 
 
-@dataclass(frozen=True, slots=True)
-class Logprobs:
+class Logprobs(Struct, frozen=True):
     """One upstream chunk's `logprobsResult`: chosen tokens and, per token, the likeliest alternatives."""
 
     chosen: tuple[JsonObject, ...]
     top: tuple[tuple[JsonObject, ...], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Citation:
+class Citation(Struct, frozen=True):
     """A source of a stretch of the visible text; `start` and `end` count characters of all visible text so far."""
 
     start: int
@@ -190,8 +177,7 @@ class Citation:
     title: str
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(Struct, frozen=True):
     """The answer is complete. `reason` is the upstream's own word. `metadata` holds what only extensions can show:
     groundingMetadata, citationMetadata, urlContextMetadata, safetyRatings, as they came."""
 

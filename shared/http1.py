@@ -10,9 +10,10 @@ import re
 import ssl
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from shared.http1_connection import HIGH_WATER, TOKEN, Connection, HttpFailure
 
@@ -29,8 +30,7 @@ def tls_context() -> ssl.SSLContext:
     return ssl.create_default_context(cafile=certifi.where())
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """`url` absolute, http or https, its path and query already quoted; content-length and host are added."""
 
     method: str

@@ -1,10 +1,9 @@
 """The state of a key's limits after a decision, for the headers of every dialect."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class LimitState:
+class LimitState(Struct, frozen=True):
     """What the limits look like after a decision; None = unlimited. Resets are seconds from now."""
 
     requests_limit: int | None = None

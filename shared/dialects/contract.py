@@ -5,8 +5,9 @@ gateway must do around the call (`Translation`), and turns reply events into the
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from msgspec import Struct, field
 
 from shared.errors import GatewayError
 from shared.events import Event, Usage
@@ -21,8 +22,7 @@ Seal = Callable[[bytes], str]
 Unseal = Callable[[str], bytes | None]
 
 
-@dataclass(frozen=True, slots=True)
-class RequestContext:
+class RequestContext(Struct, frozen=True):
     """What a translator may know of the world besides the body."""
 
     model: ResolvedModel
@@ -39,8 +39,7 @@ class RequestContext:
     unseal: Unseal | None = None  # opens what `ReplyContext.seal` made for the same account; None for anything else
 
 
-@dataclass(slots=True)
-class Translation:
+class Translation(Struct):
     """One client request as the gateway carries it out.
 
     `warnings` are `code:detail` items for `x-gateway-warnings`. `tool_names` maps a wire name to the client's where
@@ -62,8 +61,7 @@ class Translation:
     options: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class ReplyContext:
+class ReplyContext(Struct, frozen=True):
     """What a renderer may know: ids and times come from the gateway, so that rendering stays pure."""
 
     request_id: str
@@ -134,8 +132,7 @@ class CountingDialect(Dialect, Protocol):
     def count_body(self, tokens: int) -> Mapping[str, Any]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class StateRefs:
+class StateRefs(Struct, frozen=True):
     """What a body of a dialect with state asks of the store. Ids are the client's words, to be checked.
 
     `items` are ids of single kept items; `store`: the answer is to be kept; `background`: it is made without the

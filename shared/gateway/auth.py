@@ -3,13 +3,13 @@
 Every header form is valid on every route and leads to the same decision; two different keys are a refusal.
 """
 
-import dataclasses
 import fnmatch
 import ipaddress
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from msgspec import structs
 from starlette.requests import Request
 
 from shared.errors import GatewayError
@@ -161,6 +161,6 @@ def scoped(record: KeyRecord, model: ResolvedModel) -> ResolvedModel:
     if not model_allowed(record, model.candidates):
         raise not_found(model.requested)
     if model.fallback_on_404 and not model_allowed(record, [model.fallback_on_404]):
-        model = dataclasses.replace(model, fallback_on_404=None)
+        model = structs.replace(model, fallback_on_404=None)
     within = tuple(link for link in model.fallbacks if model_allowed(record, (link.id, link.effective)))
-    return model if within == model.fallbacks else dataclasses.replace(model, fallbacks=within)
+    return model if within == model.fallbacks else structs.replace(model, fallbacks=within)

@@ -1,10 +1,11 @@
 """Responses that nobody waits for: begun by one invocation, made by another (a task on a laptop), asked for later."""
 
 import asyncio
-import dataclasses
 import json
 from collections.abc import Mapping
 from typing import Any
+
+from msgspec import structs
 
 from shared.dialects.contract import Body, ReplyContext, StatefulDialect
 from shared.errors import GatewayError
@@ -66,7 +67,7 @@ class Background:
         kept, response = document.body, document.body["response"]
         memory = Memory(self._store, acct, await sealer_for(acct, self._secrets), dialect, request_id, exchange.created)
         memory.resume(int(response["created_at"]))
-        own = dataclasses.replace(exchange, request_id=request_id, shown_id=request_id)
+        own = structs.replace(exchange, request_id=request_id, shown_id=request_id)
         try:
             await memory.load(kept["body"])
             if document.state != "queued":

@@ -5,9 +5,10 @@ Billing arrives late, so the days compared are some days old; a day whose billin
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from logging import ERROR, INFO, WARNING
+
+from msgspec import Struct
 
 from shared.gateway.telemetry import METRIC_NAMESPACE, record
 from shared.stores.usage_protocols import BilledCosts, GlobalTotals
@@ -19,8 +20,7 @@ _MOST = 1_000.0  # of a metered cost without a billed one, which no metric could
 _FIRST_BACK, _LAST_BACK = 4, 2  # days
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Struct, frozen=True):
     """One project on one day. `ratio` is metered to billed; None where there is nothing to compare."""
 
     project: str

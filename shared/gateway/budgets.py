@@ -1,8 +1,9 @@
 """What a request may cost at most: the reservation that makes a budget hard under concurrency."""
 
-from dataclasses import dataclass
 from datetime import date
 from typing import Any
+
+from msgspec import Struct
 
 from shared.gemini.catalog import ResolvedModel
 from shared.gemini.pricing import reservation_nano
@@ -15,8 +16,7 @@ _MEDIA_BYTES_PER_TOKEN = 100  # speech at low bit rates; PDF pages and video tak
 _REMOTE_TOKENS = 10_000  # a file known by address only
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(Struct, frozen=True):
     tokens: int
     nano: int
     input_tokens: int

@@ -6,9 +6,9 @@ import secrets
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
+from msgspec import Struct, field
 from starlette.requests import Request
 
 from shared.errors import GatewayError
@@ -29,8 +29,7 @@ def call_id(prefix: str) -> str:
     return prefix + "".join(_CROCKFORD[byte & 31] for byte in secrets.token_bytes(26)).lower()
 
 
-@dataclass(slots=True)
-class Exchange:
+class Exchange(Struct):
     """What the gateway knows about one request while it lives."""
 
     request_id: str

@@ -1,9 +1,9 @@
 """Who may ask the control plane, and what it is made of."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from fastapi import Request
+from msgspec import Struct, field
 
 from shared.gateway.auth import Authenticator, check_address
 from shared.gateway.context import Exchange
@@ -12,8 +12,7 @@ from shared.stores.protocols import KeyRecord
 from shared.stores.usage_protocols import GlobalTotals, UsageReader
 
 
-@dataclass(frozen=True, slots=True)
-class ControlPlane:
+class ControlPlane(Struct, frozen=True):
     """What a control-plane function is made of.
 
     `addresses`: where clients of `chat`, `responses`, `messages` and `gemini` are served, base URLs without a slash at

@@ -7,7 +7,8 @@ is bounded as a whole; a link that could not be resolved until then stays as it 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from shared.errors import GatewayError
 from shared.events import Citation, End, Event

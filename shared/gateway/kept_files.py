@@ -7,8 +7,9 @@ that names a file sends it to the upstream; where it stands there is kept on rec
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from shared.errors import GatewayError
 from shared.gateway.context import Exchange
@@ -33,8 +34,7 @@ _PAUSE_S, _LONGEST_PAUSE_S = 0.25, 4.0
 _MAX_ANSWER = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class SentFile:
+class SentFile(Struct, frozen=True):
     """A file as the upstream knows it; only the credential that sent it can use it."""
 
     uri: str

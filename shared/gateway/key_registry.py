@@ -9,8 +9,9 @@ import hmac
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from shared.errors import GatewayError
 from shared.gateway.key_terms import KeyTerms, check_terms

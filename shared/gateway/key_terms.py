@@ -1,9 +1,9 @@
 """What an operator may grant a key, and the check that nothing else gets in."""
 
-import dataclasses
 import ipaddress
-from dataclasses import dataclass
 from typing import Any, get_args
+
+from msgspec import Struct
 
 from shared.errors import GatewayError
 from shared.stores.protocols import KeyRecord, Period
@@ -36,8 +36,7 @@ _MOST_HOLDS = 1_000
 _LONGEST_NAME = 200
 
 
-@dataclass(frozen=True, slots=True)
-class KeyTerms:
+class KeyTerms(Struct, frozen=True):
     """Names and meanings as in `KeyRecord`: None = unlimited, 0 = nothing, an empty list = everything."""
 
     name: str
@@ -61,10 +60,10 @@ class KeyTerms:
 
     @classmethod
     def of(cls, record: KeyRecord) -> "KeyTerms":
-        return cls(**{field.name: getattr(record, field.name) for field in dataclasses.fields(cls)})
+        return cls(**{name: getattr(record, name) for name in cls.__struct_fields__})
 
     def fields(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: getattr(self, name) for name in self.__struct_fields__}
 
 
 def check_terms(terms: KeyTerms) -> None:

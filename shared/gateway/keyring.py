@@ -9,9 +9,9 @@ import re
 import time
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from cachetools import LRUCache, TTLCache
+from msgspec import Struct
 
 from shared.gateway.telemetry import hide
 from shared.stores.protocols import KeyRecord, KeyStore, SecretStore, StoreUnavailable
@@ -30,12 +30,14 @@ _RETRY_JITTER_S = 0.05
 _NO_HASH = "0" * 64
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedKey:
+class ParsedKey(Struct, frozen=True):
     """A key whose form and checksum are right; nothing is known about its truth."""
 
     kid: str
-    secret: str = field(repr=False)
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"ParsedKey(kid={self.kid!r})"
 
 
 def make_key(kid: str, secret: str) -> str:
@@ -73,8 +75,7 @@ def in_force(record: KeyRecord, now: float) -> bool:
     )
 
 
-@dataclass(slots=True)
-class _Known:
+class _Known(Struct):
     record: KeyRecord
     read_at: float
     retry_at: float = 0.0  # not asked again before, while the store is down

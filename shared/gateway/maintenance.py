@@ -7,9 +7,10 @@ Everything here may run twice, at the same time, or not to its end: each step is
 import asyncio
 import random
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from msgspec import Struct
 
 from shared.gateway import usage_lines
 from shared.gateway.telemetry import emf, log, record
@@ -24,8 +25,7 @@ DAYS_BACK = 3
 Enough = Callable[[], bool]
 
 
-@dataclass(frozen=True, slots=True)
-class Upkeep:
+class Upkeep(Struct, frozen=True):
     """What a sweep found: accounts looked at, holds ended, accounts whose store failed."""
 
     accounts: int = 0

@@ -6,9 +6,9 @@ It is the pipeline's life around requests that are no conversation: bodies may b
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -37,8 +37,7 @@ from shared.stores.protocols import KeyRecord
 _HEARTBEAT = b": keep-alive\n\n"
 
 
-@dataclass(slots=True)
-class MediaCall:
+class MediaCall(Struct):
     """One admitted request on its way."""
 
     exchange: Exchange
@@ -70,8 +69,7 @@ class MediaCall:
         return self.headers() | {"x-gateway-cost-usd": usd(self.meter.cost())}
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """A request of a known key, read: its body and its model."""
 
     key: KeyRecord

@@ -1,8 +1,9 @@
 """What an account keeps of its responses: loaded before a request is translated, written when its answer is whole."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from msgspec import structs
 
 from shared.dialects.contract import Body, Item, RequestContext, StatefulDialect, StateRefs
 from shared.errors import GatewayError
@@ -48,7 +49,7 @@ class Memory:
         return f"resp_{self._request_id.lower()}"
 
     def known_to(self, context: RequestContext) -> RequestContext:
-        return dataclasses.replace(context, history=self.history, references=self.references, unseal=self.sealer.unseal)
+        return structs.replace(context, history=self.history, references=self.references, unseal=self.sealer.unseal)
 
     async def load(self, body: Body) -> None:
         """Everything that the body builds upon. Unknown and foreign ids are told apart for nobody."""

@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from shared.errors import GatewayError
 from shared.events import Usage
@@ -42,8 +43,7 @@ def usd(nano: int) -> str:
     return f"{sign}{nano // _NANO}.{nano % _NANO:09d}"
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(Struct):
     """What a request turned out to be; filled in while it runs."""
 
     calls: dict[int, Usage] = field(default_factory=dict)  # by upstream call: candidates, hops, discarded attempts

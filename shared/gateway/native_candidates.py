@@ -1,8 +1,9 @@
 """The candidates of a native answer: one call of the upstream for each, side by side."""
 
-import dataclasses
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+
+from msgspec import structs
 
 from shared.dialects.gemini_native.choices import Choices, together
 from shared.dialects.gemini_native.elements import Element
@@ -19,7 +20,7 @@ async def candidates(
 ) -> AsyncGenerator[Element]:
     """The objects of an answer with `count` candidates, those of a stream as they come; one candidate passes as it is.
     The first that fails ends them all."""
-    calls = [call] if count == 1 else [dataclasses.replace(call, notes=[]) for _ in range(count)]
+    calls = [call] if count == 1 else [structs.replace(call, notes=[]) for _ in range(count)]
     answers = [relayed(upstream, each, model, exchange, meter) for each in calls]
     choices, whole = Choices(count), [Element({}, None)] * count
     async with aclosing(merged(answers)) as elements:

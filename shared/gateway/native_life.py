@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import Struct, field
 from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import Response
@@ -27,8 +27,7 @@ from shared.json_codec import decode_object
 from shared.stores.protocols import KeyRecord
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """A request of a known key, read. `method` is the part of the path behind the model."""
 
     key: KeyRecord
@@ -39,8 +38,7 @@ class Asked:
     exchange: Exchange
 
 
-@dataclass(slots=True)
-class NativeAnswer:
+class NativeAnswer(Struct):
     """One admitted request on its way."""
 
     asked: Asked

@@ -3,8 +3,9 @@
 import json
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from shared.dialects.gemini_native import joined
 from shared.dialects.gemini_native.elements import Element, Gate
@@ -30,8 +31,7 @@ from shared.sse import MAX_EVENT_BYTES
 from shared.stores.protocols import Credential
 
 
-@dataclass(slots=True)
-class NativeCall:
+class NativeCall(Struct):
     """One generateContent on its way. `join` hides the hops of a long decode; `credential_id` names the credential
     whose stored objects the request uses; `echo_prefix` is cut where the answer begins with it."""
 
@@ -54,8 +54,7 @@ class NativeCall:
         return EventObjects() if self.sse else ArrayObjects()
 
 
-@dataclass(slots=True)
-class _Join:
+class _Join(Struct):
     """What earlier hops, and answers that were asked for again, leave behind for the chunks of later ones."""
 
     usages: list[Mapping[str, Any]] = field(default_factory=list)
@@ -83,8 +82,7 @@ class _Join:
         return [*self.usages, self.last_usage] if self.last_usage else self.usages
 
 
-@dataclass(slots=True)
-class _Attempt:
+class _Attempt(Struct):
     """One try at an answer, over all its hops."""
 
     slot: Credential

@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any, cast
 
+from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -56,8 +56,7 @@ from shared.stores.protocols import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Services:
+class Services(Struct, frozen=True):
     """What a data-plane function is made of."""
 
     settings: Settings
@@ -83,8 +82,7 @@ class Services:
         return RequestMedia(key, body, exchange, owned=self.owned, kept=self.files, fetcher=self.fetcher)
 
 
-@dataclass(slots=True)
-class Call:
+class Call(Struct):
     """One admitted request on its way."""
 
     exchange: Exchange

@@ -6,7 +6,8 @@ the pool's retry budget.
 
 import asyncio
 import random
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from shared.errors import GatewayError
 from shared.gateway.context import Exchange
@@ -31,8 +32,7 @@ class AskAgain(Exception):
     """The answer held nothing and the client has seen nothing."""
 
 
-@dataclass(slots=True)
-class Progress:
+class Progress(Struct):
     """What one answer has used up; shared by its attempts."""
 
     model_id: str

@@ -1,8 +1,9 @@
 """Which path speaks which dialect. A row is all that a new path of a known dialect needs."""
 
 import importlib
-from dataclasses import dataclass
 from typing import Literal, cast
+
+from msgspec import Struct
 
 from shared.dialects.contract import CountingDialect
 
@@ -48,8 +49,7 @@ Action = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """`endpoint` is the name that a key's scope and the usage rows use; `dialect` is imported only where served."""
 
     path: str

@@ -13,7 +13,8 @@ import re
 import secrets
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from shared.stores.protocols import SecretStore
 
@@ -24,13 +25,15 @@ _BLOCK = hashlib.sha256().digest_size
 MAX_PLAIN_BYTES = 8_000_000  # of one token, unpacked
 
 
-@dataclass(frozen=True, slots=True)
-class Sealer:
+class Sealer(Struct, frozen=True):
     """Seals and opens for one account. `random` gives that many unpredictable bytes."""
 
-    secret: bytes = field(repr=False)
+    secret: bytes
     audience: str
     random: Callable[[int], bytes] = secrets.token_bytes
+
+    def __repr__(self) -> str:
+        return f"Sealer(audience={self.audience!r})"
 
     def seal(self, plain: bytes) -> str:
         """A printable token, url-safe; two of the same bytes differ."""

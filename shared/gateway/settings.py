@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, field
 
 from shared.gemini.timeouts import Timeouts
 
@@ -16,8 +17,7 @@ class ConfigurationError(Exception):
     """The environment is unusable; the message names the variable and never its value."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """Names match the variables in template.yaml, in lower case."""
 
     stage: str = "local"

@@ -1,9 +1,10 @@
 """What the gateway does to reply events before a dialect renders them: the client's tool names, public ids, stop
 sequences that the upstream does not know, fences around JSON, an echoed prefill. Pure; one `Shaper` per choice."""
 
-import dataclasses
 import re
 from collections.abc import Callable, Sequence
+
+from msgspec import structs
 
 from shared.dialects.contract import Translation
 from shared.events import BlockDelta, BlockEnd, BlockStart, End, Event, ToolCall, Usage
@@ -158,7 +159,7 @@ class Shaper:
         if self._translation.single_call and self._calls > 1:
             return []  # the first call carries the step's signature
         name = restore(call.name, self._translation.tool_names, self._translation.declared_tools)
-        return [dataclasses.replace(call, name=name, call_id=call.call_id or self._new_id())]
+        return [structs.replace(call, name=name, call_id=call.call_id or self._new_id())]
 
     @property
     def stopped(self) -> bool:

@@ -106,7 +106,7 @@ class Uploads:
             "file_id": file_id,
             "status": "pending",
             "created_at": exchange.created,
-            "new": {name: getattr(new, name) for name in NewFile.__slots__},
+            "new": {name: getattr(new, name) for name in NewFile.__struct_fields__},
         }
         labels = _labels(new, exchange.created)
         with readable():

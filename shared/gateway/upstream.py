@@ -4,11 +4,11 @@ An attempt may be repeated only while the client has seen nothing; from the firs
 answer.
 """
 
-import dataclasses
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct, structs
 
 from shared.errors import GatewayError
 from shared.events import End, Event, LooseSignature, Start
@@ -30,8 +30,7 @@ _COUNT_TIME_S = 20.0
 _BROKEN = frozenset({"upstream_interrupted", "upstream_truncated", "upstream_timeout"})
 
 
-@dataclass(slots=True)
-class Hop:
+class Hop(Struct):
     """Where a long decode stands: the hop that runs, and the token it started from."""
 
     number: int = 0
@@ -279,6 +278,6 @@ def note(meter: Meter, reader: ReplyReader, call: int) -> None:
     outcome.upstream_response_id = reader.response_id or outcome.upstream_response_id
     usage = reader.usage
     if usage.estimated and not usage.prompt_tokens:
-        usage = dataclasses.replace(usage, prompt_tokens=meter.input_bound)
+        usage = structs.replace(usage, prompt_tokens=meter.input_bound)
     # the header tells what was served; the body may not, or tell what was asked for
-    outcome.calls[call] = dataclasses.replace(usage, service_tier=outcome.service_tier or usage.service_tier)
+    outcome.calls[call] = structs.replace(usage, service_tier=outcome.service_tier or usage.service_tier)

@@ -6,8 +6,9 @@ fallback to another model must stay possible.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from shared.errors import ErrorKind, GatewayError
 
@@ -28,8 +29,7 @@ _FAILURES: frozenset[ErrorKind] = frozenset(
 )
 
 
-@dataclass(slots=True)
-class _Circuit:
+class _Circuit(Struct):
     failures: int = 0
     until: float = 0.0  # 0: closed
     probing: bool = False

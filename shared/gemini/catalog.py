@@ -6,10 +6,12 @@ re-routes models on announced days.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
 from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from shared.errors import GatewayError
 from shared.gemini.catalog_data.models import (
@@ -26,8 +28,7 @@ from shared.gemini.catalog_data.models import (
 Thinking = Literal["none", "budget", "level"]
 
 
-@dataclass(frozen=True, slots=True)
-class Capabilities:
+class Capabilities(Struct, frozen=True):
     """What a model accepts beyond plain text. `family` groups models that read each other's thought signatures."""
 
     family: str  # "2.5", "3", "3.1", ..., "4", "gemma-4", "3.1-image", "3.8-tts", "embedding", ...
@@ -54,8 +55,7 @@ class Capabilities:
     streams: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Fallback:
+class Fallback(Struct, frozen=True):
     """A model that answers where another one cannot: what is sent, what will run, and what that accepts."""
 
     id: str
@@ -63,8 +63,7 @@ class Fallback:
     capabilities: Capabilities
 
 
-@dataclass(frozen=True, slots=True)
-class ResolvedModel:
+class ResolvedModel(Struct, frozen=True):
     """A client's model name, understood. `capabilities` are those of `effective`, which is also what the upstream
     bills; a re-routed 2.5 model keeps its thinking budget."""
 
@@ -82,8 +81,7 @@ class ResolvedModel:
     fallbacks: tuple[Fallback, ...] = ()  # of the deployment's own alias, in order
 
 
-@dataclass(frozen=True, slots=True)
-class ModelInfo:
+class ModelInfo(Struct, frozen=True):
     """One row of a model list; `created` is in epoch seconds, 0 where unknown."""
 
     id: str
@@ -108,8 +106,7 @@ _VERSION = re.compile(r"@[a-z0-9-]+$")
 _DATE = re.compile(r"-20\d{6}$")  # of Anthropic's dated names
 
 
-@dataclass(slots=True)
-class _Reading:
+class _Reading(Struct):
     """A name while it is taken apart: what is left of it and what its suffixes asked for."""
 
     name: str

@@ -11,11 +11,11 @@ import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 import orjson
+from msgspec import Struct
 
 from shared.errors import GatewayError
 from shared.gemini.breaker import CircuitBreaker
@@ -62,8 +62,7 @@ class UpstreamStream:
         return await anext(self._rest)
 
 
-@dataclass(frozen=True, slots=True)
-class RelayCall:
+class RelayCall(Struct, frozen=True):
     """A call whose reply is passed on as bytes. `path` stands under the version, `models/x:generateContent` for
     example; `upload` puts `/upload` before it; `url`, an upload session's address, replaces both. `patient`: one long
     answer may be silent for all the time there is."""
@@ -78,8 +77,7 @@ class RelayCall:
     patient: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RelayReply:
+class RelayReply(Struct, frozen=True):
     """A 2xx of the upstream; `pieces` are the body's bytes as they come, with the errors of `GeminiClient.stream`."""
 
     status: int

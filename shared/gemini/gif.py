@@ -8,7 +8,8 @@ draws it.
 
 import struct
 import zlib
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 MAX_PIXELS = 4_000_000
 
@@ -29,8 +30,7 @@ class TooManyPixels(BadGif):
     """The picture is larger than it may be; nothing was decoded."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Frame:
+class _Frame(Struct, frozen=True):
     """Where the first frame stands on its canvas, and its pixels still packed."""
 
     left: int

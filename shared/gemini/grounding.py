@@ -1,9 +1,10 @@
 """`groundingMetadata` as citations with character offsets, how many searches it stands for, and the links in it."""
 
-import dataclasses
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+from msgspec import structs
 
 from shared.events import Citation, JsonObject
 
@@ -105,7 +106,7 @@ def redirects(cited: Iterable[Citation], metadata: JsonObject) -> list[str]:
 
 def retarget(cited: Iterable[Citation], targets: Mapping[str, str]) -> list[Citation]:
     """The citations with links replaced by where they lead, as far as `targets` knows."""
-    return [dataclasses.replace(item, url=targets.get(item.url, item.url)) for item in cited]
+    return [structs.replace(item, url=targets.get(item.url, item.url)) for item in cited]
 
 
 def retarget_metadata(metadata: JsonObject, targets: Mapping[str, str]) -> JsonObject:

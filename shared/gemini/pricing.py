@@ -6,10 +6,11 @@ on which the request began. Sources: Google's pricing page by way of genai-price
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from typing import Final
+
+from msgspec import Struct
 
 from shared.events import Usage
 from shared.gemini.catalog import ResolvedModel, longest_prefix, not_found
@@ -29,8 +30,7 @@ _PER_TOKENS: Final = 1_000
 _TRAILER: Final = re.compile(r"-(?:\d{4}-\d{2}-\d{2}|\d{2}-\d{4}|\d{2}-\d{2}|\d+|preview)$")
 
 
-@dataclass(frozen=True, slots=True)
-class Rates:
+class Rates(Struct, frozen=True):
     """Nano-dollars per 1,000 tokens. The maps hold the modalities (TEXT, IMAGE, AUDIO, VIDEO, DOCUMENT) with a price of
     their own; `cached` is None where the model has no cached price."""
 
@@ -42,8 +42,7 @@ class Rates:
     output_by_modality: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class TierFactor:
+class TierFactor(Struct, frozen=True):
     """A service tier against the standard one, in percent; `cached` replaces the cached price where that is no multiple
     (nano-dollars per 1,000 tokens)."""
 
@@ -52,8 +51,7 @@ class TierFactor:
     cached: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
+class Price(Struct, frozen=True):
     """Everything that prices one model on one day. `search` is in nano-dollars per search query, or per grounded answer
     where `search_per_answer`."""
 

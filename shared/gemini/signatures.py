@@ -9,8 +9,9 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from shared.gemini.types import Content, Part
 
@@ -34,8 +35,7 @@ _DUMMIES = frozenset(
 _WITHOUT_SIGNATURES = ("gemma", "1.", "2.0")
 
 
-@dataclass(frozen=True, slots=True)
-class FoundSignature:
+class FoundSignature(Struct, frozen=True):
     """What the store remembers of one signed part: `native_id` is the upstream's call id, `name` the wire name of the
     function, `family` the `Capabilities.family` that made it (empty where unknown)."""
 

@@ -1,11 +1,10 @@
 """How long the gateway waits for its upstream; data only, so that the configuration can name it without an HTTP
 library."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
+class Timeouts(Struct, frozen=True):
     """Seconds. A thinking model may be silent for long, before its first event and between two; `whole` is the patience
     with one long answer that cannot be streamed. The time left of a request bounds them all."""
 

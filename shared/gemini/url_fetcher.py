@@ -12,12 +12,12 @@ import socket
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urljoin, urlsplit
 
 import httpx
+from msgspec import Struct
 
 from shared.errors import GatewayError
 from shared.gemini.media_types import accepted, normalise_mime, sniff, suits
@@ -40,8 +40,7 @@ _PIECE = 65_536  # bytes decompressed at once
 Resolve = Callable[[str, int], Awaitable[Sequence[IPAddress]]]
 
 
-@dataclass(frozen=True, slots=True)
-class FetchLimits:
+class FetchLimits(Struct, frozen=True):
     """Seconds for everything from the name to the last byte, and bytes of one body once decompressed."""
 
     seconds: float = 20.0
@@ -49,8 +48,7 @@ class FetchLimits:
     size: int = 15_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
+class Fetched(Struct, frozen=True):
     """`media_type` is normalised, one that Gemini takes, and the one that the bytes show."""
 
     media_type: str

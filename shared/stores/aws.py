@@ -9,9 +9,10 @@ import random
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
+
+from msgspec import Struct
 
 from shared.http1 import HttpClient, HttpFailure, tls_context
 from shared.stores.attributes import Attributes, Item, decode_item
@@ -24,8 +25,7 @@ _BASE_DELAY_S = 0.02
 _CONNECT_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Patience:
+class _Patience(Struct, frozen=True):
     """Seconds to connect and to read, and tries that botocore makes by itself."""
 
     connect: float
@@ -67,8 +67,7 @@ _TRANSIENT = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class CancellationReason:
+class CancellationReason(Struct, frozen=True):
     """Why one item of a transaction failed; code "None" where it did not. `item` is the image in DynamoDB's form."""
 
     code: str

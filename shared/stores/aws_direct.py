@@ -9,17 +9,17 @@ import base64
 import json
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from shared.http1 import HttpClient, HttpFailure, Request
 from shared.stores.sigv4 import SigningKeys, signed
 
 
-@dataclass(frozen=True, slots=True)
-class _Service:
+class _Service(Struct, frozen=True):
     """`target` names the API in `x-amz-target`; `version` is that of its JSON protocol."""
 
     target: str

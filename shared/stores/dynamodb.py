@@ -6,10 +6,10 @@ Every write here is guarded by a condition or a client token, so that a lost ans
 import logging
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from cachetools import LRUCache
+from msgspec.structs import replace
 
 from shared.stores.attributes import Item, decode_item
 from shared.stores.aws import Aws, AwsFailure, retrying

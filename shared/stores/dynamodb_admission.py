@@ -1,8 +1,9 @@
 """Admission as pure data: the one conditional update that asks for room, and the verdict on the image it failed on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from shared.limit_state import LimitState
 from shared.stores.attributes import Item, expressions
@@ -15,8 +16,7 @@ UNLIMITED_HOLDS = 1_000  # bounds the size of the state item
 _FULL_HOUSE_RETRY_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Arrivals:
+class Arrivals(Struct, frozen=True):
     """The theoretical arrival times last seen in an account's state; they choose the form of the rate clauses."""
 
     requests: int | None = None
@@ -27,16 +27,14 @@ class Arrivals:
         return cls(image.get("tat_r"), image.get("tat_t"))
 
 
-@dataclass(frozen=True, slots=True)
-class ChangePeriod:
+class ChangePeriod(Struct, frozen=True):
     """The state is in an older budget period."""
 
     old: str
     new: str
 
 
-@dataclass(frozen=True, slots=True)
-class TryAgain:
+class TryAgain(Struct, frozen=True):
     """Nothing forbids the request: another form of the clauses, or the state's own period, will fit."""
 
     period: str

@@ -4,13 +4,12 @@ An account's theoretical arrival time (`tat`, microseconds since the epoch) is t
 empty again. Every request moves it ahead; a request is refused while it lies further ahead than the tolerance.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 _MINUTE_US = 60_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class RateLimit:
+class RateLimit(Struct, frozen=True):
     """One limit and what one request costs of it. `per_minute` is the configured limit; 0 admits nothing."""
 
     per_minute: int

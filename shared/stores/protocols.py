@@ -5,8 +5,9 @@ Money is integer nano-dollars, time is integer seconds since the epoch unless a 
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
+
+from msgspec import Struct, field
 
 from shared.errors import ErrorKind
 from shared.gemini.signatures import FoundSignature
@@ -30,8 +31,7 @@ class StoreConflict(Exception):
     """Another writer was faster, or the thing exists already."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyRecord:
+class KeyRecord(Struct, frozen=True):
     """One client credential as the registry keeps it; of the key itself only `hash` = hex(HMAC-SHA256(pepper, secret)).
 
     None in a limit means unlimited, 0 means nothing. Rotations of one key share `acct`, which owns budget and limits.
@@ -65,19 +65,20 @@ class KeyRecord:
     version: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Credential:
+class Credential(Struct, frozen=True):
     """One upstream Gemini key of the pool."""
 
     id: str
-    key: str = field(repr=False)
+    key: str
     project: str = ""
     weight: int = 1
     status: str = "active"
 
+    def __repr__(self) -> str:
+        return f"Credential(id={self.id!r})"  # never the key
 
-@dataclass(frozen=True, slots=True)
-class Cooldown:
+
+class Cooldown(Struct, frozen=True):
     """Why and until when (epoch seconds) something of the pool is left alone; "" for every model or no named quota."""
 
     model: str
@@ -124,8 +125,7 @@ class OriginSecrets(Protocol):
         """The current value and, during a rotation, the previous one. StoreUnavailable where none is known."""
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(Struct, frozen=True):
     """One request that asks for room. `estimate_nano` is reserved until it is settled; `expires_at` is the end of this
     invocation plus a grace of 60 s. `nonce` tells this invocation from a repeat with the same `rid`."""
 
@@ -162,13 +162,11 @@ RefusalKind = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(Struct, frozen=True):
     limits: LimitState
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """`retry_after` in seconds where waiting helps. A duplicate's earlier request has the `rid` of the refused one."""
 
     kind: RefusalKind
@@ -179,8 +177,7 @@ class Refused:
 RowState = Literal["done", "partial", "estimated", "void", "lost"]
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(Struct, frozen=True):
     """The end of one admitted request: becomes exactly one row. Computed once, reused on every try.
 
     `input_tokens` includes `cached_tokens`, `output_tokens` includes `reasoning_tokens`. `day` and `estimate_nano` are
@@ -222,8 +219,7 @@ class Settlement:
     had_hold: bool = True  # False: admission failed open, nothing is reserved
 
 
-@dataclass(frozen=True, slots=True)
-class AccountLimits:
+class AccountLimits(Struct, frozen=True):
     """What an account's state keeps of its keys' terms; None = unlimited. `period` names the running budget period."""
 
     budget_limit_nano: int | None
@@ -271,8 +267,7 @@ class SettlementQueue(Protocol):
     async def send(self, settlement: Settlement) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class KeptDocument:
+class KeptDocument(Struct, frozen=True):
     """A JSON object that an account keeps, of any size; `state` is a word that a later write can depend on."""
 
     body: Mapping[str, Any]
@@ -307,15 +302,17 @@ class Invoker(Protocol):
         """A POST of `body` to `path` of this function, whose answer nobody waits for."""
 
 
-@dataclass(frozen=True, slots=True)
-class OwnedObject:
+class OwnedObject(Struct, frozen=True):
     """Something of an account's that the upstream keeps: `files/x`, `cachedContents/x`, or an `uploads/x` that is
     running. Only the credential that made it can see it. `url` is an upload's address at the upstream."""
 
     name: str
     credential_id: str
     expires_at: int
-    url: str = field(default="", repr=False)
+    url: str = ""
+
+    def __repr__(self) -> str:
+        return f"OwnedObject(name={self.name!r})"  # whoever knows the address may upload
 
 
 class OwnedObjectStore(Protocol):
@@ -331,8 +328,7 @@ class OwnedObjectStore(Protocol):
     async def delete(self, acct: str, name: str) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class StoredObject:
+class StoredObject(Struct, frozen=True):
     """One object of the upload bucket. `labels` are ASCII and small; `created_at` is epoch seconds."""
 
     key: str
@@ -342,13 +338,15 @@ class StoredObject:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class PresignedUpload:
+class PresignedUpload(Struct, frozen=True):
     """An address that takes exactly one object: whoever sends it must send these headers with it."""
 
-    url: str = field(repr=False)
+    url: str
     method: str
     headers: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        return f"PresignedUpload(method={self.method!r})"  # never the address, which is signed
 
 
 class ObjectStore(Protocol):

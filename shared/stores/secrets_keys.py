@@ -12,8 +12,9 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from shared.stores import key_records
 from shared.stores.aws import Aws, AwsFailure
@@ -29,8 +30,7 @@ _SHARD = re.compile(r"[0-9a-f]{2}")
 _ALREADY_MOVED = ("InvalidParameterException", "InvalidRequestException")
 
 
-@dataclass(frozen=True, slots=True)
-class _Bundle:
+class _Bundle(Struct, frozen=True):
     """A shard as it was read; `version` is "" where the secret does not exist."""
 
     version: str

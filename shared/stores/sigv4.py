@@ -3,13 +3,13 @@
 import hashlib
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class SigningKeys:
+
+class SigningKeys(Struct, frozen=True):
     """Credentials as a function finds them in its environment; `token` "" for those of a user."""
 
     access_key_id: str

@@ -1,14 +1,15 @@
 """The queue of settlements that could not be written, and the form in which they travel."""
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msgspec import structs
+
 from shared.stores.aws import Aws, AwsFailure
 from shared.stores.protocols import Settlement
 
-_FIELDS = frozenset(field.name for field in dataclasses.fields(Settlement))
+_FIELDS = frozenset(Settlement.__struct_fields__)
 
 
 class SqsSettlementQueue:
@@ -45,7 +46,7 @@ class SqsSettlementQueue:
 
 def dumps(settlement: Settlement) -> str:
     maps = {"modalities": dict(settlement.modalities), "projects": dict(settlement.projects)}
-    return json.dumps({**dataclasses.asdict(settlement), **maps})
+    return json.dumps({**structs.asdict(settlement), **maps})
 
 
 def loads(body: str) -> Settlement:

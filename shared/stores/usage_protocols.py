@@ -4,12 +4,12 @@ Units and errors as in `protocols`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class UsageTotal:
+
+class UsageTotal(Struct, frozen=True):
     """One line of a daily aggregate."""
 
     day: str
@@ -23,8 +23,7 @@ class UsageTotal:
     cost_nano: int
 
 
-@dataclass(frozen=True, slots=True)
-class LostRequest:
+class LostRequest(Struct, frozen=True):
     """A row booked at its full estimate because its request never settled; `ended_at` is when its hold ended."""
 
     acct: str

@@ -8,12 +8,12 @@ read. Sources and licences stand in each file; recordings in forms are cut short
 import base64
 import json
 import re
-from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import asdict
 
 from shared.dialects.contract import RequestContext
 from shared.dialects.openai_media import embeddings, images, speech, transcription

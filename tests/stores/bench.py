@@ -3,9 +3,10 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from itertools import count
 from typing import Any
+
+from msgspec.structs import replace
 
 from shared.stores.aws import Aws, AwsFailure, CancellationReason
 from shared.stores.dynamodb import DynamoLedger

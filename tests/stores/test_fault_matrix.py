@@ -5,9 +5,10 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
+from msgspec.structs import replace
 
 from shared.stores.aws import Aws
 from shared.stores.dynamodb import DynamoLedger

@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from shared.errors import GatewayError
 from shared.gateway.key_registry import KeyRegistry

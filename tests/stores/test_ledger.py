@@ -1,10 +1,10 @@
 """Admission and settlement: the protocol, step by step."""
 
 import json
-from dataclasses import replace
 from typing import get_args
 
 import pytest
+from msgspec.structs import replace
 
 from shared.limit_state import LimitState
 from shared.stores.dynamodb_rows import settle_transaction

@@ -3,10 +3,10 @@
 import asyncio
 import random
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from shared.stores.aws import Aws, AwsFailure
 from shared.stores.dynamodb import DynamoLedger

@@ -1,8 +1,7 @@
 """Usage as it is read back."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from shared.stores.dynamodb_usage import DynamoUsageReader
 from shared.stores.usage_protocols import UsageTotal

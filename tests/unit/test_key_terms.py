@@ -1,9 +1,9 @@
 """What may be granted, and what is refused by name."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from shared.errors import GatewayError
 from shared.gateway.key_terms import KeyTerms, check_terms

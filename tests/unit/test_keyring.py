@@ -4,11 +4,12 @@ import asyncio
 import re
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from shared.gateway.keyring import KeyDirectory, ParsedKey, in_force, key_hash, make_key, parse_key
 from shared.stores.protocols import Credential, KeyRecord, StoreUnavailable

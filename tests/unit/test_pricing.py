@@ -1,11 +1,11 @@
 """Prices against Google's table, and the one formula: integers, rounded up once."""
 
-from dataclasses import replace
 from datetime import date
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from shared.errors import GatewayError
 from shared.events import Usage

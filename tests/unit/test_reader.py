@@ -56,12 +56,13 @@ def call(name: str = "f", **rest: Any) -> dict[str, Any]:
 
 
 def test_a_reply_in_one_chunk() -> None:
+    usage = Usage(prompt_tokens=7, output_tokens=2, reasoning_tokens=94)
     assert read(chunk(text("hi"), finish="STOP")) == [
-        Start("r1", "gemini-3.8-flash"),
+        Start("r1", "gemini-3.8-flash", usage),
         BlockStart(0, "text"),
         BlockDelta(0, "hi"),
         BlockEnd(0),
-        End("stop", "STOP", Usage(prompt_tokens=7, output_tokens=2, reasoning_tokens=94)),
+        End("stop", "STOP", usage),
     ]
 
 
@@ -210,7 +211,7 @@ def test_a_blocked_prompt(feedback: dict[str, Any]) -> None:
     usage = {"promptTokenCount": 9, "totalTokenCount": 9}
     events = read({"promptFeedback": feedback, "usageMetadata": usage, "modelVersion": "m", "responseId": "r"})
     assert events == [
-        Start("r", "m"),
+        Start("r", "m", Usage(prompt_tokens=9)),
         End("blocked", "PROHIBITED_CONTENT", Usage(prompt_tokens=9), prompt_blocked=True),
     ]
 

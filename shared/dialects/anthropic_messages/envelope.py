@@ -10,8 +10,9 @@ import binascii
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
+
+from msgspec import Struct
 
 from shared.gemini.signatures import same_generation
 from shared.gemini.types import Part
@@ -26,8 +27,7 @@ _CALL_ID = re.compile(r"[!-~]{0,200}")
 _TOOL_TYPE = re.compile(r"[A-Z][A-Z_]{0,63}")
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(Struct, frozen=True):
     """`family` is the `Capabilities.family` that signed, `call_id` the upstream's own id of the signed call or "",
     `signature` the upstream's base64 or ""."""
 

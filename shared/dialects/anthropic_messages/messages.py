@@ -1,9 +1,10 @@
 """The body's `system` and `messages` as Gemini's `systemInstruction` and strictly alternating `contents`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal
+
+from msgspec import Struct, field
 
 from shared.dialects.anthropic_messages.assistant import THINKING, AssistantReader
 from shared.dialects.anthropic_messages.blocks import BlockReader, system_texts
@@ -26,8 +27,7 @@ _ROLES = ("user", "assistant", "system")
 Block = tuple[str, Mapping[str, Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class Conversation:
+class Conversation(Struct, frozen=True):
     """`prefilled`: the last message is the assistant's and plain text, to be continued."""
 
     system: list[Part]
@@ -35,15 +35,13 @@ class Conversation:
     prefilled: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Message:
+class _Message(Struct, frozen=True):
     role: str
     content: list[Block]
     where: str
 
 
-@dataclass(slots=True)
-class _Turn:
+class _Turn(Struct):
     """`answers`: the client answered calls here, so that the turn separates its neighbours even without parts."""
 
     role: Literal["user", "model"]

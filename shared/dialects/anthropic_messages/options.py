@@ -1,10 +1,9 @@
 """What the request side tells the renderer of the same message."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class MessagesOptions:
+class MessagesOptions(Struct, frozen=True):
     """`Translation.options` of this dialect.
 
     `thinking_asked`: `thinking.type` is `enabled` or `adaptive`, so signatures travel in thinking blocks.

@@ -4,8 +4,9 @@ Whatever a client sends, they raise nothing but `GatewayError`, with `param` nam
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from shared.dialects.anthropic_messages.assistant import THINKING, envelope_of
 from shared.dialects.anthropic_messages.estimate import estimate_tokens
@@ -123,8 +124,7 @@ def count_request(body: Mapping[str, Any], context: RequestContext) -> GenerateC
     return _make(body, context, None, Notes(context.strict)).request
 
 
-@dataclass(frozen=True, slots=True)
-class _Made:
+class _Made(Struct, frozen=True):
     request: GenerateContentRequest
     plan: ToolPlan
     thinking: Thinking

@@ -6,10 +6,11 @@ text that cites them. The parts of tools that Gemini ran itself travel in `encry
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 from urllib.parse import quote_plus, urlsplit
+
+from msgspec import Struct
 
 from shared.dialects.anthropic_messages.block_writer import BlockWriter, Citations
 from shared.dialects.anthropic_messages.envelope import seal_parts
@@ -27,14 +28,12 @@ _FETCH_ERRORS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     url: str
     title: str
 
 
-@dataclass(frozen=True, slots=True)
-class Searches:
+class Searches(Struct, frozen=True):
     """What the upstream searched for, and the sources it names, each once. `parts` are its own `toolCall` and
     `toolResponse` parts, as they came."""
 

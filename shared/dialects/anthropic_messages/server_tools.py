@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from shared.dialects.anthropic_messages.fields import sequence, string
 
@@ -13,8 +14,7 @@ _DATED = re.compile(r"(web_search|web_fetch|code_execution)_20\d{6}")
 _PLACE = ("city", "region", "country", "timezone")
 
 
-@dataclass(slots=True)
-class ServerTools:
+class ServerTools(Struct):
     """The declared server tools: `wire` maps Anthropic's word to Gemini's tool, in the order of the body."""
 
     wire: dict[str, str] = field(default_factory=dict)

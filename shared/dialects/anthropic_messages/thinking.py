@@ -1,8 +1,9 @@
 """`thinking` and `effort`, of the body and of system turns, as Gemini's `thinkingConfig`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from shared.dialects.anthropic_messages.fields import REQUIRED, integer, invalid, loose_objects, mapping, string
 from shared.dialects.anthropic_messages.notes import Notes
@@ -18,8 +19,7 @@ _SMALLEST_BUDGET = 1_024
 TIGHT_OUTPUT = 2_048
 
 
-@dataclass(frozen=True, slots=True)
-class Thinking:
+class Thinking(Struct, frozen=True):
     """`asked`: signatures travel in thinking blocks. `shown`: the text of thoughts too."""
 
     config: ThinkingConfig | None
@@ -27,8 +27,7 @@ class Thinking:
     shown: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Wish:
+class _Wish(Struct, frozen=True):
     kind: str = ""  # empty where the body has no `thinking`
     budget: int | None = None
     omitted: bool = False

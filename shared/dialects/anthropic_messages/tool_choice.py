@@ -1,8 +1,9 @@
 """Which tools the model may, must or must not call: `tool_choice` and what follows from it for the request."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, cast
+
+from msgspec import Struct
 
 from shared.dialects.anthropic_messages.fields import boolean, filled, invalid, mapping
 from shared.dialects.anthropic_messages.notes import Notes
@@ -14,8 +15,7 @@ from shared.gemini.types import FunctionDeclaration, Tool, ToolConfig
 _MODES = {"auto": "AUTO", "any": "ANY", "tool": "ANY", "none": "NONE"}
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """`mode` is Gemini's word, empty where the client did not say, which means AUTO. `name` is the one tool to call."""
 
     mode: str = ""
@@ -23,8 +23,7 @@ class Choice:
     single: bool = False  # no parallel calls
 
 
-@dataclass(frozen=True, slots=True)
-class ToolPlan:
+class ToolPlan(Struct, frozen=True):
     """What the request says about tools. `names` also renames what only the history calls. `built_ins` are Gemini's
     tools that are sent, `server_tools` Anthropic's words for those of them that the client declared. `mixed`: they
     stand beside functions, so the upstream shows and wants back its own calls. `forced`: a function must be called."""

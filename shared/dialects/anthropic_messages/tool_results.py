@@ -3,8 +3,9 @@ start here. It wants one result for each call, in call order, in the one content
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from shared.dialects.anthropic_messages.blocks import BlockReader
 from shared.dialects.anthropic_messages.fields import filled, optional_string
@@ -17,8 +18,7 @@ NO_RESULT = "no result"
 _RESULT_MEDIA = frozenset({"image/png", "image/jpeg", "image/webp", "application/pdf", "text/plain"})
 
 
-@dataclass(slots=True, eq=False)
-class Call:
+class Call(Struct, eq=False):
     """One `tool_use` block. `native_id` is the upstream's own id, known once the signature of the call was looked up;
     `part` is what stands for the call in the model's turn."""
 

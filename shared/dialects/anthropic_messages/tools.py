@@ -3,8 +3,9 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from shared.dialects.anthropic_messages.client_tools import client_tool
 from shared.dialects.anthropic_messages.fields import (
@@ -26,8 +27,7 @@ _SEARCHES = re.compile(r"tool_search_tool_(?:regex|bm25)(?:_20\d{6})?")
 _ADVISOR = re.compile(r"advisor_20\d{6}")
 
 
-@dataclass(slots=True)
-class Declared:
+class Declared(Struct):
     """What the client declared, under its own names. `declarations` are in the order of the body and ready for the
     wire but for the name; `deferred` are those among them that wait until somebody names them."""
 

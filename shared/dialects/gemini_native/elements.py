@@ -1,15 +1,15 @@
 """The objects of a reply on their way to the client, and the gate that an answer passes before it is one."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 # parts are told by what they hold; these fields only say something about it
 _SIDE_FIELDS = frozenset({"text", "thought", "thoughtSignature", "partMetadata"})
 
 
-@dataclass(frozen=True, slots=True)
-class Element:
+class Element(Struct, frozen=True):
     """One JSON object of a reply. `raw` are its bytes as they came, None where the gateway changed `chunk`."""
 
     chunk: Mapping[str, Any]

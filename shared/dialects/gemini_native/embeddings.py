@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from shared.dialects.gemini_native.canonical import canonical
 from shared.errors import GatewayError
@@ -16,8 +17,7 @@ MAX_BATCH = 100  # requests that one batchEmbedContents takes
 _RETIRED = {"text-embedding-004": 768, "embedding-001": 768}
 
 
-@dataclass(frozen=True, slots=True)
-class Embedding:
+class Embedding(Struct, frozen=True):
     """`requests` are EmbedContentRequests without a model. `unit`: the vectors are to be brought to length one."""
 
     requests: list[dict[str, Any]]

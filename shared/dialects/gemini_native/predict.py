@@ -1,8 +1,9 @@
 """Imagen's `:predict`, which Google has shut down, on today's image models: one answer for every picture."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from shared.dialects.gemini_native.canonical import camel, refused
 from shared.errors import GatewayError
@@ -20,8 +21,7 @@ _ALL_SIZES = ("512", "1K", "2K", "4K")
 _KNOWN = ("sampleCount", "aspectRatio", "imageSize", "sampleImageSize")
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(Struct, frozen=True):
     """`request` is asked `samples` times."""
 
     request: GenerateContentRequest

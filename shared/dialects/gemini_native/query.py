@@ -1,7 +1,8 @@
 """The query options of Google's REST front end that answers depend on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from shared.dialects.gemini_native.masks import Mask, parse_mask
 from shared.errors import GatewayError
@@ -10,8 +11,7 @@ _FORMS = ("json", "sse")
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Struct, frozen=True):
     """`upstream` are the options to repeat in the upstream call; credentials and everything else stay behind.
 
     `fields` never goes upstream: it could mask the usage that a request is metered by, so it is applied here.

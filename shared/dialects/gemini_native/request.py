@@ -6,8 +6,9 @@ only what the gateway knows better: retired tuning fields, the key's ceiling, wh
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, cast
+
+from msgspec import Struct, field
 
 from shared.dialects.gemini_native.canonical import canonical, refused
 from shared.dialects.gemini_native.choices import MAX_CHOICES
@@ -26,8 +27,7 @@ _FILE = re.compile(
 _CONTINUE = "Continue your last message exactly where it ends, without repeating any of it."
 
 
-@dataclass(frozen=True, slots=True)
-class NativeRequest:
+class NativeRequest(Struct, frozen=True):
     """`warnings` are `code:detail` items for `x-gateway-warnings`; `owned` names the stored objects that the request
     uses, as `files/x` and `cachedContents/x`. `continues`: the client follows long decodes itself. `choices`: answers
     that are asked for, each by itself. `echo_prefix`: text of a trailing model turn that the answer may repeat."""

@@ -1,7 +1,8 @@
 """From parameters to one Gemini request: what OpenAI's dialects that generate answers do alike."""
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from shared.dialects.contract import RequestContext
 from shared.dialects.openai.fields import boolean, invalid, string
@@ -32,8 +33,7 @@ SERVICE_TIERS = {
 _CACHED_CONTENT = re.compile(r"cachedContents/[A-Za-z0-9_-]{1,128}")
 
 
-@dataclass(frozen=True, slots=True)
-class Generation:
+class Generation(Struct, frozen=True):
     """`generationConfig`, and what follows from the same parameters for the gateway and the renderer."""
 
     config: GenerationConfig

@@ -7,8 +7,9 @@ signatures"). All known places are read; the gateway itself writes only Google's
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from shared.gemini.signatures import is_dummy
 
@@ -19,8 +20,7 @@ _BIFROST_MARK = "_ts_"
 _SHORTEST_BIFROST = 16  # an honest id may hold `_ts_` too, with something short after it
 
 
-@dataclass(frozen=True, slots=True)
-class MessageSignatures:
+class MessageSignatures(Struct, frozen=True):
     """What an assistant message says beside its calls: the signature of its text, those of calls by id, and those of
     calls in order that name no id."""
 

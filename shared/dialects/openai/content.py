@@ -3,8 +3,9 @@ video into `image_url` (OpenAI dialect reference, "Content parts")."""
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from shared.dialects.openai.fields import either_case, invalid, mapping, number, string
 from shared.gemini.catalog import Capabilities
@@ -32,8 +33,7 @@ _UPSTREAM_FILE = re.compile(r"files/[A-Za-z0-9_-]+|https?://.+", re.IGNORECASE)
 _OFFSET = re.compile(r"\d{1,7}(\.\d{1,9})?s")
 
 
-@dataclass(frozen=True, slots=True)
-class MadePart:
+class MadePart(Struct, frozen=True):
     """A content part that its dialect has already made; no JSON of a client can hold one."""
 
     part: Part

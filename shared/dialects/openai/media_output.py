@@ -1,8 +1,9 @@
 """What kinds of answer the client wants besides text: images and speech."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from shared.dialects.openai.fields import either_case, invalid, mapping, sequence, string
 from shared.dialects.openai.notes import Notes
@@ -16,8 +17,7 @@ _AUDIO_FORMATS = ("wav", "pcm16")  # every other one needs an encoder
 _RESOLUTIONS = ("MEDIA_RESOLUTION_LOW", "MEDIA_RESOLUTION_MEDIUM", "MEDIA_RESOLUTION_HIGH")
 
 
-@dataclass(frozen=True, slots=True)
-class Outputs:
+class Outputs(Struct, frozen=True):
     """`images_as_field`: images were asked for by name. `audio_format`: None where no sound is made."""
 
     images_as_field: bool = False

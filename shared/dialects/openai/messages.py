@@ -4,8 +4,9 @@ The rules are those of the OpenAI dialect reference, "Roles and history" and "To
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from shared.dialects.contract import RequestContext
 from shared.dialects.openai import carriers
@@ -36,8 +37,7 @@ _ROLES = (*_SYSTEM, "user", "assistant", "tool", "function")
 _RESULT_MEDIA = frozenset({"image/png", "image/jpeg", "image/webp", "application/pdf", "text/plain"})
 
 
-@dataclass(frozen=True, slots=True)
-class Conversation:
+class Conversation(Struct, frozen=True):
     """`system` are the parts of the system instruction; `resolution` is for the whole request, where any was asked."""
 
     system: list[Part]
@@ -45,8 +45,7 @@ class Conversation:
     resolution: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Struct, frozen=True):
     """One message of a conversation; `where` is its JSON path in the client's own body."""
 
     role: str

@@ -5,8 +5,9 @@ Google's own vocabulary arrives in two wire shapes: `google: {...}` at the top (
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from shared.dialects.openai.fields import boolean, either_case, integer, invalid, mapping, number, sequence, string
 from shared.dialects.openai.notes import Notes
@@ -132,8 +133,7 @@ _GENERATION = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(Struct, frozen=True):
     """A parameter that is there and not null, with its JSON path."""
 
     value: Any

@@ -1,6 +1,7 @@
 """How much the client wants the model to think, in every vocabulary that chat clients use for it."""
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
+from msgspec.structs import replace
 
 from shared.dialects.openai.fields import boolean, either_case, integer, invalid, mapping, string
 from shared.dialects.openai.notes import Notes
@@ -13,8 +14,7 @@ from shared.gemini.types import ThinkingConfig
 _LEVELS = ("MINIMAL", "LOW", "MEDIUM", "HIGH", "XHIGH", "THINKING_LEVEL_UNSPECIFIED")
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(Struct, frozen=True):
     """None = not said. `hidden`: think, but do not show it."""
 
     effort: str | None = None

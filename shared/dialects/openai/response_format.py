@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from shared.dialects.openai.fields import invalid, mapping, string
 from shared.gemini.catalog import Capabilities
@@ -13,8 +14,7 @@ from shared.gemini.types import GenerationConfig
 JSON = "application/json"
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
+class Format(Struct, frozen=True):
     """The shape that the client wants. `schema` is cleaned JSON Schema, None where any JSON object will do."""
 
     json: bool = False

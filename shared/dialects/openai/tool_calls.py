@@ -3,8 +3,9 @@ start here. It wants one result for each call, in call order, in the one content
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from shared.dialects.openai import carriers
 from shared.dialects.openai.fields import invalid, mapping, sequence, string
@@ -20,16 +21,14 @@ _Key = tuple[str, str]
 MISSING_RESULT = {"error": "tool result missing"}
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True):
     """A tool message: its raw `content` and where it stands."""
 
     content: Any
     param: str
 
 
-@dataclass(slots=True)
-class Call:
+class Call(Struct):
     """One call of an assistant message. `call_id` is as the client wrote it; `inline` is the signature it brought."""
 
     call_id: str
@@ -44,8 +43,7 @@ class Call:
         return carriers.split_id(self.call_id)[0] or self.name
 
 
-@dataclass(frozen=True, slots=True)
-class SignedCall:
+class SignedCall(Struct, frozen=True):
     """What the upstream gave for a call: its signature where this model may read it, and its native id."""
 
     signature: str | None = None

@@ -1,8 +1,9 @@
 """Which tools the model may, must or must not call: `tool_choice` and what follows from it for the request."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from shared.dialects.openai.fields import invalid, mapping, sequence, string
 from shared.dialects.openai.notes import Notes
@@ -15,8 +16,7 @@ from shared.gemini.types import FunctionDeclaration, Tool, ToolConfig
 MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY", "any": "ANY"}
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """`mode` is empty where the client did not say, which means AUTO. `only` limits the choice to these client names;
     `param` is where the client said so."""
 
@@ -25,8 +25,7 @@ class Choice:
     param: str = "tool_choice"
 
 
-@dataclass(frozen=True, slots=True)
-class ToolPlan:
+class ToolPlan(Struct, frozen=True):
     """What the request says about tools. `forced`: the model must call a function (mode ANY)."""
 
     names: ToolNames

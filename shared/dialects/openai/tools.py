@@ -2,8 +2,9 @@
 clothing, as Gemini's `tools` and `toolConfig`."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from shared.dialects.openai.built_ins import BUILT_INS, CLOTHED, TYPED, built_in
 from shared.dialects.openai.fields import either_case, invalid, mapping, sequence, snake, string
@@ -16,8 +17,7 @@ from shared.gemini.types import FunctionDeclaration, Tool
 MAX_TOOLS = 512
 
 
-@dataclass(slots=True)
-class Declared:
+class Declared(Struct):
     """What the client declared, under its own names. `declarations` keeps the order of the body."""
 
     declarations: dict[str, FunctionDeclaration] = field(default_factory=dict)

@@ -1,8 +1,9 @@
 """Turns of a conversation on their way to Gemini's strictly alternating `contents`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, field
 
 from shared.gemini.catalog import Capabilities
 from shared.gemini.types import Content, Part
@@ -10,8 +11,7 @@ from shared.gemini.types import Content, Part
 CONTINUE = "Continue your last message from exactly where it ends. Do not repeat any of it and do not comment on this."
 
 
-@dataclass(slots=True)
-class Turn:
+class Turn(Struct):
     """Parts of one role. `apart` keeps the turn from being merged into the one before it."""
 
     role: Literal["user", "model"]

@@ -1,12 +1,12 @@
 """What the request side tells the renderer of the same chat completion."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class ChatOptions:
+
+class ChatOptions(Struct, frozen=True):
     """`Translation.options` of this dialect.
 
     `include_usage`: the stream ends with a usage chunk. `legacy_function_call`: the client speaks `functions`, so calls

@@ -6,9 +6,10 @@ import math
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import batched
 from typing import Any, Final
+
+from msgspec import Struct, field
 
 from shared.dialects.contract import RequestContext
 from shared.dialects.openai.fields import invalid
@@ -36,8 +37,7 @@ _DIMENSIONS_OF: Final = {
 _TASK = re.compile(r"[A-Z_]{1,64}")
 
 
-@dataclass(frozen=True, slots=True)
-class EmbeddingJob:
+class EmbeddingJob(Struct, frozen=True):
     """`dimensions` is the length of the vectors to answer, 0 for the model's own."""
 
     texts: tuple[str, ...]

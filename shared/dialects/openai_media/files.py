@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from shared.dialects.openai.fields import integer, invalid, mapping, sequence, string
 from shared.dialects.openai.parameters import refuse_routing
@@ -21,8 +22,7 @@ _PART_ID = re.compile(r"part_[A-Za-z0-9]{24}")
 _MD5 = re.compile(r"[0-9a-fA-F]{32}")
 
 
-@dataclass(frozen=True, slots=True)
-class NewFile:
+class NewFile(Struct, frozen=True):
     """`media_type` is one that Gemini takes; `lifetime_s` seconds from now."""
 
     filename: str
@@ -32,8 +32,7 @@ class NewFile:
     lifetime_s: int = LONGEST_S
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
+class Completion(Struct, frozen=True):
     part_ids: tuple[str, ...]
     md5: str  # lower-case hex; "" where the client names none
 

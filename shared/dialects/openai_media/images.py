@@ -2,8 +2,9 @@
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final, Literal
+
+from msgspec import Struct
 
 from shared.dialects.contract import RequestContext
 from shared.dialects.openai.fields import either_case, invalid, mapping, sequence
@@ -33,8 +34,7 @@ _TOOLS: Final = {"google_search": "googleSearch", "url_context": "urlContext"}
 Family = Literal["image_generation", "image_edit"]
 
 
-@dataclass(frozen=True, slots=True)
-class ImageJob:
+class ImageJob(Struct, frozen=True):
     """`count` equal calls of one request. `family` is the prefix of the stream's events; `size` and `quality` are
     echoed as OpenAI spells them."""
 

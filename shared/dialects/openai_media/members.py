@@ -1,8 +1,9 @@
 """A request's members, from JSON or from a form: typed on reading, and what nobody read is named in the warnings."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from shared.dialects.openai.fields import boolean, integer, invalid, mapping, number, sequence, snake, string
 from shared.dialects.openai.notes import Notes
@@ -14,8 +15,7 @@ _TRUE: Final = ("true", "1")
 _FALSE: Final = ("false", "0", "")
 
 
-@dataclass(frozen=True, slots=True)
-class Upload:
+class Upload(Struct, frozen=True):
     """One file of a form. `media_type` is the part's own Content-Type, "" where it has none."""
 
     name: str
@@ -23,8 +23,7 @@ class Upload:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(Struct, frozen=True):
     """A multipart body: texts and files in the order sent, by the names the client wrote (`image[]`, ...)."""
 
     texts: Sequence[tuple[str, str]]

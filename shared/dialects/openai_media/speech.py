@@ -2,8 +2,9 @@
 
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from shared.dialects.contract import ReplyContext, RequestContext
 from shared.dialects.openai.fields import invalid, mapping, sequence, string
@@ -23,8 +24,7 @@ _FRAME_BYTES: Final = 48_000  # of one delta: a second of PCM
 _SPEAKERS: Final = 2  # the upstream speaks with one voice or with exactly two
 
 
-@dataclass(frozen=True, slots=True)
-class SpeechJob:
+class SpeechJob(Struct, frozen=True):
     """`events`: server-sent events are wanted instead of bare sound. `tokens` bounds the length of the speech."""
 
     request: GenerateContentRequest

@@ -1,11 +1,11 @@
 """A transcript's segments as SubRip and WebVTT."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(Struct, frozen=True):
     """A stretch of speech; `start` and `end` in seconds from the beginning. `speaker` is "" where nobody asked."""
 
     start: float

@@ -3,8 +3,9 @@
 import re
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from shared.dialects.contract import ReplyContext
 from shared.dialects.openai import json_text
@@ -22,8 +23,7 @@ _TEXT: Final = "text/plain; charset=utf-8"
 _JSON: Final = "application/json"
 
 
-@dataclass(frozen=True, slots=True)
-class Timed:
+class Timed(Struct, frozen=True):
     """What the model made of a recording when it was asked for times."""
 
     language: str

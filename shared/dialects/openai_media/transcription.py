@@ -2,8 +2,9 @@
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Literal
+
+from msgspec import Struct
 
 from shared.dialects.contract import RequestContext
 from shared.dialects.openai.fields import invalid
@@ -39,8 +40,7 @@ _SPEAKERS: Final = "`speaker` of a segment tells who speaks: A for the first voi
 _WORDS: Final = "`words` lists every word with its own `start` and `end`."
 
 
-@dataclass(frozen=True, slots=True)
-class TranscriptionJob:
+class TranscriptionJob(Struct, frozen=True):
     """`format` is the client's `response_format`; `duration` is in seconds, None where the file does not tell."""
 
     request: GenerateContentRequest

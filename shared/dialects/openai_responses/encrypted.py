@@ -3,8 +3,9 @@ items. The sealing itself (encrypted, authenticated, bound to the account) is th
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from shared.dialects.contract import Seal, Unseal
 from shared.gemini.signatures import FoundSignature
@@ -12,8 +13,7 @@ from shared.gemini.signatures import FoundSignature
 _VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Carried:
+class Carried(Struct, frozen=True):
     """Signatures under the keys of `gemini.signatures` (or `item_key`), and the model family that made them."""
 
     family: str

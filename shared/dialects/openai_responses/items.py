@@ -3,8 +3,9 @@
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from shared.dialects.contract import RequestContext
 from shared.dialects.openai.content import MadePart
@@ -24,8 +25,7 @@ _OURS = re.compile(r"[a-z]+_([0-9a-z]{26})i?\d{2,}")
 HISTORY = "previous_response_id"  # what an error in kept items names
 
 
-@dataclass(slots=True)
-class ReadItems:
+class ReadItems(Struct):
     """`outputs` are the JSON paths of tool results, whose content stands under another name here than in chat."""
 
     messages: list[Message] = field(default_factory=list)

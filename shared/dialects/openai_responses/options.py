@@ -1,14 +1,14 @@
 """What the request side tells the renderer of the same response."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from msgspec import Struct, field
 
 ToolForm = Literal["function", "custom", "local_shell", "shell", "apply_patch"]
 
 
-@dataclass(frozen=True, slots=True)
-class ToolKind:
+class ToolKind(Struct, frozen=True):
     """How a call of a tool goes back: the form of its item, and the client's own name where tools of a namespace were
     declared under a longer one."""
 
@@ -17,8 +17,7 @@ class ToolKind:
     namespace: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseOptions:
+class ResponseOptions(Struct, frozen=True):
     """`Translation.options` of this dialect.
 
     `echo`: members of the response object that repeat the request. `include`: the client's list of further members.

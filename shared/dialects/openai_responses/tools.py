@@ -1,8 +1,9 @@
 """The tools of a Responses body in the chat form that OpenAI's shared vocabulary reads, and how their calls go back."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from shared.dialects.openai.fields import integer, invalid, mapping, sequence, string
 from shared.dialects.openai.notes import Notes
@@ -55,8 +56,7 @@ _KNOWN: Mapping[ToolForm, tuple[str, Mapping[str, Any], list[str]]] = {
 }
 
 
-@dataclass(slots=True)
-class ShapedTools:
+class ShapedTools(Struct):
     """`paths` holds the JSON path in the client's body of each tool in `chat`."""
 
     chat: list[Mapping[str, Any]] = field(default_factory=list)

@@ -7,8 +7,10 @@ OpenAI dialect reference, "Vendor variants".
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from shared.dialects import openai_chat as chat
 from shared.dialects.contract import Body, Renderer, ReplyContext, RequestContext, Translation
@@ -46,8 +48,7 @@ TEXT_MODEL, VISION_MODEL = "gemini-pro", "gemini-pro-vision"  # of a body that n
 _STATUSES = {502: 500, 503: 529, 504: 500}
 
 
-@dataclass(frozen=True, slots=True)
-class MessageOptions:
+class MessageOptions(Struct, frozen=True):
     """`Translation.options` of a body with `contents`: the reply is one text and nothing else."""
 
 

@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 _FOLDER = Path(__file__).parent / "static"
 _TYPES = {
@@ -14,8 +15,7 @@ _TYPES = {
 _DIGITS = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Asset:
+class Asset(Struct, frozen=True):
     content: bytes
     media_type: str
 

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
+
+from msgspec import Struct
 
 from shared.gateway import usage_queries as queries
 from shared.gateway.control_access import ControlPlane
@@ -14,8 +15,7 @@ from shared.stores.usage_protocols import UsageReader
 _AT_ONCE = 8  # balances that are read side by side
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(Struct, frozen=True):
     """What owns a budget: a key and its rotations, under the kid of the first. Nano-dollars; None = unlimited."""
 
     kid: str
@@ -27,8 +27,7 @@ class Account:
     holds: int = 0  # requests that run now
 
 
-@dataclass(frozen=True, slots=True)
-class Overview:
+class Overview(Struct, frozen=True):
     """`first` and `last` are days as the ledger writes them, both included."""
 
     first: str

@@ -1,9 +1,9 @@
 """What the API version of 2026-10-21 took away is refused only where a deployment holds its clients to it."""
 
-from dataclasses import replace
 from datetime import date
 
 import pytest
+from msgspec.structs import replace
 
 from shared.dialects.anthropic_messages import renderer, to_gemini
 from shared.dialects.contract import ReplyContext, RequestContext

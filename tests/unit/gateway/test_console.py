@@ -2,12 +2,12 @@
 
 import json
 import re
-from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from shared.gateway.auth import Authenticator
 from shared.gateway.console import assets as console_assets

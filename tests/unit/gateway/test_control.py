@@ -5,11 +5,12 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from shared.gateway.auth import Authenticator
 from shared.gateway.control import OPEN_PATHS, build_control_app

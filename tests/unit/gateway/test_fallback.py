@@ -1,9 +1,9 @@
 """Chains of models: which requests go along, in whose words, for whom, at what reserved price, and when never."""
 
-import dataclasses
 from datetime import date
 
 import pytest
+from msgspec import structs
 
 from shared.errors import GatewayError
 from shared.gateway import auth
@@ -102,7 +102,7 @@ def test_a_key_sees_only_the_links_in_its_scope():
     model = auth.scoped(record, resolve("safe", DAY, overrides=ALIASES))
     assert [link.id for link in model.fallbacks] == [CHAIN[2]]
     with pytest.raises(GatewayError) as caught:
-        auth.scoped(dataclasses.replace(record, models=("safe", CHAIN[1])), model)
+        auth.scoped(structs.replace(record, models=("safe", CHAIN[1])), model)
     assert caught.value.kind == "model_not_found"
 
 

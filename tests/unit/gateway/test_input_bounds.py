@@ -1,9 +1,9 @@
 """The rules for every dialect's body."""
 
-import dataclasses
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from shared.errors import GatewayError
 from shared.gateway.input_bounds import MAX_TOOLS, check_tools, refuse_routing
@@ -22,9 +22,9 @@ def test_code_runs_for_keys_that_may() -> None:
     request: Any = {"tools": [{"codeExecution": {}}]}
     check_tools(request, KEY)
     with pytest.raises(GatewayError) as caught:
-        check_tools(request, dataclasses.replace(KEY, code_exec=False))
+        check_tools(request, structs.replace(KEY, code_exec=False))
     assert caught.value.kind == "feature_not_allowed"
-    check_tools(functions(1), dataclasses.replace(KEY, code_exec=False))
+    check_tools(functions(1), structs.replace(KEY, code_exec=False))
 
 
 def test_functions_are_counted_over_all_tools() -> None:

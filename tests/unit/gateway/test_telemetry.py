@@ -4,10 +4,10 @@ import io
 import json
 import logging
 from contextvars import copy_context
-from dataclasses import replace
 from urllib.parse import quote
 
 import pytest
+from msgspec.structs import replace
 from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
 
 from shared.gateway import telemetry, usage_lines

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from msgspec import structs
 
 from infra.local.emulator import EmulatorServer, answers
 from infra.local.emulator.faults import Playback, Write
@@ -40,7 +41,7 @@ class Directory(KeyDirectory):
         return self.records.get(key.kid)
 
     def change(self, **terms):
-        self.records["K" * 16] = dataclasses.replace(self.records["K" * 16], **terms)
+        self.records["K" * 16] = structs.replace(self.records["K" * 16], **terms)
 
 
 class Secrets:

@@ -1,9 +1,9 @@
 """Files and cached contents stand in one shared project, and every account sees its own only."""
 
-import dataclasses
 import json
 
 import pytest
+from msgspec import structs
 
 from shared.stores.protocols import Credential
 from tests.unit.gemini_native.conftest import KEY, OTHER_KEY
@@ -165,5 +165,5 @@ async def test_an_object_that_is_gone_upstream_is_forgotten(world):
 def test_an_owned_object_does_not_show_its_address():
     from shared.stores.protocols import OwnedObject
 
-    shown = repr(dataclasses.replace(OwnedObject("uploads/x", "first", 1), url="https://secret"))
+    shown = repr(structs.replace(OwnedObject("uploads/x", "first", 1), url="https://secret"))
     assert "secret" not in shown
