@@ -7,8 +7,9 @@ import asyncio
 import json
 import os
 import time
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from shared.stores.attributes import encode_item
 from shared.stores.aws import Aws
