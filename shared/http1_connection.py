@@ -17,6 +17,7 @@ _MAX_CHUNK_LINE = 4 * 1024
 _PIECE = 16 * 1024
 _STATUS_LINE = re.compile(r"HTTP/1\.[01] ([1-9]\d\d)(?: .*)?")
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
+_HEX_DIGITS = b"0123456789abcdefABCDEF"
 _BODILESS = frozenset({204, 304})
 
 
@@ -40,7 +41,8 @@ class Connection(asyncio.Protocol):
         self._parse: Callable[[], bool] = self._nothing_asked
 
     def _reset(self, *, bodiless: bool) -> None:
-        self._in = bytearray()
+        self._in = b""
+        self._at = 0  # what stands before it in `_in` is done with
         self._out: list[bytes] = []
         self._out_size = 0
         self._read_paused = False
@@ -78,16 +80,24 @@ class Connection(asyncio.Protocol):
             if self._done:
                 return b""
             await self._wait()
-        taken, size = 1, len(self._out[0])
-        while taken < len(self._out) and size < _PIECE:
-            size += len(self._out[taken])
-            taken += 1
-        piece = self._out[0] if taken == 1 else b"".join(self._out[:taken])
-        del self._out[:taken]
-        self._out_size -= size
+        if self._out_size <= _PIECE:
+            piece = b"".join(self._out)
+            self._out.clear()
+        else:
+            piece = self._some_of_many()
+        self._out_size -= len(piece)
         if self._read_paused and self._out_size <= HIGH_WATER and self._transport is not None:
             self._read_paused = False
             self._transport.resume_reading()
+        return piece
+
+    def _some_of_many(self) -> bytes:
+        taken, size = 1, len(self._out[0])
+        while size < _PIECE:
+            size += len(self._out[taken])
+            taken += 1
+        piece = b"".join(self._out[:taken])
+        del self._out[:taken]
         return piece
 
     def put_back(self, piece: bytes) -> None:
@@ -140,12 +150,13 @@ class Connection(asyncio.Protocol):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def data_received(self, data: bytes) -> None:
-        self._in += data
+        self._in = self._in + data if self._in else data
         try:
             while self._parse():
                 pass
         except HttpFailure as failure:
             self._fail(failure)
+        self._in, self._at = self._in[self._at :], 0
         if self._out_size > HIGH_WATER and not self._read_paused and self._transport is not None:
             self._read_paused = True
             self._transport.pause_reading()
@@ -180,19 +191,23 @@ class Connection(asyncio.Protocol):
 
     # --- the parser's states: each consumes what it can of `_in`, and says whether the next may go on at once
 
+    @property
+    def _unread(self) -> int:
+        return len(self._in) - self._at
+
     def _nothing_asked(self) -> bool:
         self._reusable = False  # bytes nobody asked for: not to be taken for the next reply
-        self._in.clear()
+        self._at = len(self._in)
         return False
 
     def _parse_head(self) -> bool:
-        end = self._in.find(b"\r\n\r\n")
+        end = self._in.find(b"\r\n\r\n", self._at)
         if end < 0:
-            if len(self._in) > _MAX_HEAD:
+            if self._unread > _MAX_HEAD:
                 raise HttpFailure("the reply's head is too large")
             return False
-        lines = self._in[:end].decode("latin-1").split("\r\n")
-        del self._in[: end + 4]
+        lines = self._in[self._at : end].decode("latin-1").split("\r\n")
+        self._at = end + 4
         line = _STATUS_LINE.fullmatch(lines[0])
         if line is None:
             raise HttpFailure("the reply is no HTTP")
@@ -204,7 +219,7 @@ class Connection(asyncio.Protocol):
         self.headers = _headers(lines[1:])
         self._choose_framing(lines[0])
         self._head_done = True
-        return bool(self._in) and not self._done
+        return self._unread > 0 and not self._done
 
     def _choose_framing(self, status_line: str) -> None:
         options = self.headers.get("connection", "").lower()
@@ -237,55 +252,66 @@ class Connection(asyncio.Protocol):
         return False
 
     def _parse_to_close(self) -> bool:
-        self._left = len(self._in)
+        self._left = self._unread
         self._emit()
         return False
 
     def _parse_chunk_line(self) -> bool:
-        end = self._in.find(b"\r\n")
-        if end < 0:
-            if len(self._in) > _MAX_CHUNK_LINE:
-                raise HttpFailure("a chunk's head is too large")
-            return False
-        line = _CHUNK_LINE.fullmatch(self._in, 0, end)
-        if line is None:
-            raise HttpFailure("a chunk's head is not valid")
-        self._left = int(line[1], 16)
-        del self._in[: end + 2]
-        self._parse = self._parse_chunk if self._left else self._parse_trailers
-        return bool(self._in)
+        """All chunks that are here as a whole, in one go; the states after this one are for what is torn apart, and
+        for the last."""
+        data, at, size = self._in, self._at, 1
+        while size:
+            end = data.find(b"\r\n", at)
+            if end < 0:
+                self._at = at
+                if len(data) - at > _MAX_CHUNK_LINE:
+                    raise HttpFailure("a chunk's head is too large")
+                return False
+            size = _chunk_size(data[at:end])
+            at = end + 2
+            end = at + size
+            if data[end : end + 2] != b"\r\n":
+                break
+            if size:
+                self._out.append(data[at:end])
+                self._out_size += size
+                at = end + 2
+        self._at, self._left = at, size
+        self._parse = self._parse_chunk if size else self._parse_trailers
+        return self._unread > 0
 
     def _parse_chunk(self) -> bool:
         self._emit()
         if self._left:
             return False
         self._parse = self._parse_chunk_end
-        return bool(self._in)
+        return self._unread > 0
 
     def _parse_chunk_end(self) -> bool:
-        if len(self._in) < 2:
+        if self._unread < 2:
             return False
-        if not self._in.startswith(b"\r\n"):
+        if not self._in.startswith(b"\r\n", self._at):
             raise HttpFailure("a chunk is longer than it says")
-        del self._in[:2]
+        self._at += 2
         self._parse = self._parse_chunk_line
-        return bool(self._in)
+        return self._unread > 0
 
     def _parse_trailers(self) -> bool:
-        end = self._in.find(b"\r\n")
-        if end < 0 or end > _MAX_HEAD:
-            if len(self._in) > _MAX_HEAD:
+        end = self._in.find(b"\r\n", self._at)
+        if end < 0 or end - self._at > _MAX_HEAD:
+            if self._unread > _MAX_HEAD:
                 raise HttpFailure("the reply's trailers are too large")
             return False
-        del self._in[: end + 2]
-        if end == 0:
+        last = end == self._at
+        self._at = end + 2
+        if last:
             self._end()
-        return bool(self._in) and not self._done
+        return self._unread > 0 and not self._done
 
     def _emit(self) -> None:
-        piece = bytes(self._in[: self._left]) if len(self._in) > self._left else bytes(self._in)
+        piece = self._in[self._at : self._at + self._left]
         if piece:
-            del self._in[: len(piece)]
+            self._at += len(piece)
             self._left -= len(piece)
             self._out.append(piece)
             self._out_size += len(piece)
@@ -293,8 +319,17 @@ class Connection(asyncio.Protocol):
     def _end(self) -> None:
         self._done = True
         self._parse = self._nothing_asked
-        if self._in:
+        if self._unread:
             self._nothing_asked()
+
+
+def _chunk_size(line: bytes) -> int:
+    if 0 < len(line) < 16 and not line.strip(_HEX_DIGITS):  # digits alone, as nearly every peer writes it
+        return int(line, 16)
+    found = _CHUNK_LINE.fullmatch(line)
+    if found is None:
+        raise HttpFailure("a chunk's head is not valid")
+    return int(found[1], 16)
 
 
 def _headers(lines: Iterable[str]) -> dict[str, str]:
