@@ -4,6 +4,7 @@ Framing that is not to the letter of RFC 9112 is a failure, never a guess.
 """
 
 import asyncio
+import math
 import re
 import select
 import socket
@@ -35,6 +36,9 @@ class Connection(asyncio.Protocol):
         self.headers: Mapping[str, str] = {}
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._until = math.inf  # how long the waiter waits
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = math.inf
         self._write_paused = False
         self._lost = False
         self._reset(bodiless=False)
@@ -57,29 +61,34 @@ class Connection(asyncio.Protocol):
 
     # --- what a client asks
 
-    async def exchange(self, message: bytes, bodiless: bool, write_s: float) -> None:
-        """Send a request, wait for the reply's head."""
+    async def exchange(self, message: bytes, bodiless: bool, write_s: float, until: float = math.inf) -> None:
+        """Send a request, wait for the reply's head; TimeoutError at `until` in the loop's time."""
         assert self._transport is not None
         self._reset(bodiless=bodiless)
         if self._lost:
             raise HttpFailure("the connection is closed")
         self._transport.write(message)
-        try:
-            async with asyncio.timeout(write_s if self._write_paused else None):
-                while self._write_paused and not self._head_done:
-                    await self._wait()
-        except TimeoutError as error:
-            raise HttpFailure("the peer does not take the request") from error
+        if self._write_paused:
+            await self._written(self.loop.time() + write_s, until)
         while not self._head_done:
-            await self._wait()
+            await self._wait(until)
 
-    async def take(self) -> bytes:
+    async def _written(self, patience: float, until: float) -> None:
+        try:
+            while self._write_paused and not self._head_done:
+                await self._wait(min(patience, until))
+        except TimeoutError as error:
+            if until <= patience:
+                raise
+            raise HttpFailure("the peer does not take the request") from error
+
+    async def take(self, until: float = math.inf) -> bytes:
         """The bytes of the body that are here, waiting for the first; b"" at the end. Of a flood only some at a time:
-        the first of them would wait for the work on all others."""
+        the first of them would wait for the work on all others. TimeoutError at `until` in the loop's time."""
         while not self._out:
             if self._done:
                 return b""
-            await self._wait()
+            await self._wait(until)
         if self._out_size <= _PIECE:
             piece = b"".join(self._out)
             self._out.clear()
@@ -120,18 +129,43 @@ class Connection(asyncio.Protocol):
         return not poll.poll(0)
 
     def abort(self) -> None:
+        self._unset_alarm()
         if self._transport is not None and not self.loop.is_closed():
             self._transport.abort()
 
-    async def _wait(self) -> None:
+    async def _wait(self, until: float) -> None:
         self._raise_failure()
         self._waiter = self.loop.create_future()
+        self._until = until
+        if until < self._alarm_at:
+            self._set_alarm(until)
         try:
             await self._waiter
         finally:
             self._waiter = None
         if not self._out:  # what arrived before the break is the reader's
             self._raise_failure()
+
+    def _set_alarm(self, at: float) -> None:
+        """One timer serves many waits, because a timer for each piece costs more than the piece: one that rings too
+        early is set again, and only a wait that ends before it moves it."""
+        self._unset_alarm()
+        self._alarm = self.loop.call_at(at, self._ring)
+        self._alarm_at = at
+
+    def _unset_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm, self._alarm_at = None, math.inf
+
+    def _ring(self) -> None:
+        self._alarm, self._alarm_at = None, math.inf
+        if self._waiter is None or self._waiter.done():
+            return
+        if self.loop.time() >= self._until:
+            self._waiter.set_exception(TimeoutError())
+        elif self._until < math.inf:
+            self._set_alarm(self._until)
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
@@ -173,6 +207,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
+        self._unset_alarm()
         if not self._done:
             self._fail(HttpFailure("the connection is lost"))
 

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from typing import Any, cast
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -84,3 +85,51 @@ async def test_many_small_chunks_come_out_some_at_a_time_and_in_order() -> None:
         pieces.append(piece)
     assert b"".join(pieces) == b"".join(chunks)
     assert [len(piece) for piece in pieces] == [16_400, 16_400, 7_200]
+
+
+async def asked() -> Connection:
+    """A connection whose reply has begun: its head is here, no byte of its body."""
+    connection = Connection(asyncio.get_running_loop())
+    connection.connection_made(cast(Any, Wire()))
+    asking = asyncio.ensure_future(connection.exchange(b"x", False, 1))
+    await asyncio.sleep(0)
+    connection.data_received(HEAD)
+    await asking
+    return connection
+
+
+async def test_a_wait_ends_at_its_time_and_what_comes_later_can_still_be_taken() -> None:
+    connection = await asked()
+    began = connection.loop.time()
+    with pytest.raises(TimeoutError):
+        await connection.take(began + 0.1)
+    assert 0.09 <= connection.loop.time() - began < 0.3
+    connection.data_received(b"5\r\nhello\r\n")
+    assert await connection.take(began) == b"hello"
+
+
+async def test_each_wait_has_its_own_end_earlier_or_later_than_the_one_before() -> None:
+    connection = await asked()
+    loop = connection.loop
+    began = loop.time()
+    for allowed in (0.1, 0.3, 0.2):  # seconds from the start; a piece comes before each of them is over
+        loop.call_later(0.04, connection.data_received, b"1\r\nx\r\n")
+        assert await connection.take(began + allowed) == b"x"
+    with pytest.raises(TimeoutError):
+        await connection.take(began + 0.25)
+    assert 0.24 <= loop.time() - began < 0.5
+    loop.call_later(0.05, connection.data_received, b"1\r\ny\r\n")
+    assert await connection.take() == b"y"  # without an end
+
+
+async def test_no_timer_outlives_its_connection() -> None:
+    for part in (Connection.abort, lambda connection: connection.connection_lost(None)):
+        connection = await asked()
+        waiting = asyncio.ensure_future(connection.take(connection.loop.time() + 60))
+        await asyncio.sleep(0)
+        alarm = connection._alarm
+        assert alarm is not None
+        part(connection)
+        assert alarm.cancelled()
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
