@@ -122,16 +122,40 @@ class ReplyReader:
             raise self._failure(chunk)
         events: list[Event] = []
         self._hop.chunk_seen = True
-        self._identify(chunk, events)
-        candidate = _first_candidate(chunk)
-        if candidate is not None:
-            self._read_candidate(candidate, events)
-        feedback = chunk.get("promptFeedback")
-        if isinstance(feedback, dict):
-            reason = enum_word(feedback.get("blockReason"), BLOCK_NUMBERS)
-            self._hop.block_reason = reason or self._hop.block_reason or ""
-        self._read_usage(chunk)
+        if not (self.response_id and self.model_version):
+            self._identify(chunk, events)
+        if not self._read_more_text(chunk, events):
+            candidate = _first_candidate(chunk)
+            if candidate is not None:
+                self._read_candidate(candidate, events)
+        if "promptFeedback" in chunk:
+            self._read_feedback(chunk["promptFeedback"])
+        metadata = chunk.get("usageMetadata")
+        if has_counters(metadata):
+            self._hop.usage_metadata, self._hop.usage_is_last = metadata, True
         return events
+
+    def _read_more_text(self, chunk: Mapping[str, Any], events: list[Event]) -> bool:
+        """Nearly every chunk says nothing but some more text of the open block: whether this one did, and was read. It
+        does what `_read_candidate` would."""
+        block = self._open
+        if block is None or self._held:
+            return False
+        try:
+            (candidate,) = chunk["candidates"]
+            (part,) = candidate["content"]["parts"]
+            text = part["text"]
+        except (KeyError, TypeError, ValueError):
+            return False
+        hop = self._hop
+        kind = "text" if len(part) == 1 else "reasoning" if len(part) == 2 and part.get("thought") is True else ""
+        says_more = len(candidate) > 2 or (len(candidate) == 2 and candidate.get("index") != 0)
+        if says_more or block[1] != kind or not isinstance(text, str) or not text or not hop.part_starts:
+            return False
+        hop.usage_is_last = hop.token_is_fresh = False
+        events.append(BlockDelta(block[0], text))
+        self._count_text(text, block[1])
+        return True
 
     def next_hop(self) -> None:
         """Continue with the chunks of another upstream call: a long decode goes on, or a broken stream resumes. The
@@ -217,10 +241,10 @@ class ReplyReader:
             hop.grounding = grounding
         return settled
 
-    def _read_usage(self, chunk: Mapping[str, Any]) -> None:
-        metadata = chunk.get("usageMetadata")
-        if has_counters(metadata):
-            self._hop.usage_metadata, self._hop.usage_is_last = metadata, True
+    def _read_feedback(self, feedback: Any) -> None:
+        if isinstance(feedback, dict):
+            reason = enum_word(feedback.get("blockReason"), BLOCK_NUMBERS)
+            self._hop.block_reason = reason or self._hop.block_reason or ""
 
     def _hop_usage(self) -> Usage:
         """The latest usage object as a whole; counts are estimates where content came after it or none came at all."""
@@ -270,14 +294,18 @@ class ReplyReader:
         elif not hop.part_starts:  # a block that runs on from the hop before
             hop.part_starts.append(0 if kind == "text" else None)
         events.append(BlockDelta(self._open[0], text))
+        self._count_text(text, kind)
+        if signature:
+            self._close_block(events, signature)
+
+    def _count_text(self, text: str, kind: BlockKind) -> None:
+        hop = self._hop
         if kind == "text":
             hop.text.append(text)
             hop.text_length += len(text)
             self.output_seen = True
         else:
             hop.thought_length += len(text)
-        if signature:
-            self._close_block(events, signature)
 
     def _read_other(self, part: Mapping[str, Any], signature: str | None) -> Event | None:
         """The event of a part that is no text; None for one that shows nothing: a draft image among the thoughts, or a
