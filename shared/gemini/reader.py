@@ -8,6 +8,8 @@ the answer, and the end without a finish reason is a failure.
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from shared.errors import GatewayError
 from shared.events import (
     BlockDelta,
@@ -88,7 +90,8 @@ class ReplyReader:
         self._open: tuple[int, BlockKind] | None = None
         self._held: list[Mapping[str, Any]] = []
         self._hop = _Hop(0)
-        self._earlier = Usage()
+        self._earlier: Usage | None = None
+        self._usage: Usage | None = None  # as of the latest chunk, once it was asked for
         self._earlier_citations: list[Citation] = []
         self._metadata: dict[str, Any] = {}
 
@@ -111,7 +114,10 @@ class ReplyReader:
 
     @property
     def usage(self) -> Usage:
-        return self._earlier + self._hop_usage()
+        if self._usage is None:
+            usage = self._hop_usage()
+            self._usage = usage if self._earlier is None else self._earlier + usage
+        return self._usage
 
     def feed(self, chunk: Mapping[str, Any]) -> list[Event]:
         """The events of one chunk. An error object raises the `GatewayError` that it means: its own kind before
@@ -121,6 +127,7 @@ class ReplyReader:
         if "error" in chunk:
             raise self._failure(chunk)
         events: list[Event] = []
+        self._usage = None
         self._hop.chunk_seen = True
         if not (self.response_id and self.model_version):
             self._identify(chunk, events)
@@ -161,7 +168,7 @@ class ReplyReader:
         """Continue with the chunks of another upstream call: a long decode goes on, or a broken stream resumes. The
         finish of the hop so far is suppressed and its usage kept; block numbers and text offsets run on."""
         self._held.clear()  # nothing is held after a finish reason, and an unfinished call must not run
-        self._earlier = self.usage
+        self._earlier, self._usage = self.usage, None
         self._earlier_citations += self._citations()
         self._hop = _Hop(self._hop.text_offset + self._hop.text_length)
 
@@ -177,6 +184,7 @@ class ReplyReader:
         elif not reason:
             raise GatewayError("upstream_truncated", "The upstream's reply ended before it was complete.")
         events: list[Event] = []
+        self._usage = None
         self._release(finish, events)
         self._close_block(events)
         events += self._earlier_citations + self._citations()
@@ -249,12 +257,20 @@ class ReplyReader:
     def _hop_usage(self) -> Usage:
         """The latest usage object as a whole; counts are estimates where content came after it or none came at all."""
         hop = self._hop
-        searches = Usage(search_queries=search_queries(hop.grounding))
+        text, thoughts = hop.text_length, hop.thought_length
         if hop.usage_metadata is None:
-            output, thoughts = estimate_tokens(hop.text_length), estimate_tokens(hop.thought_length)
-            return searches + Usage(output_tokens=output, reasoning_tokens=thoughts, estimated=hop.chunk_seen)
-        counted = read_usage(hop.usage_metadata, text_characters=hop.text_length, thought_characters=hop.thought_length)
-        return searches + counted + Usage(estimated=not hop.usage_is_last)
+            usage = Usage(
+                output_tokens=estimate_tokens(text),
+                reasoning_tokens=estimate_tokens(thoughts),
+                estimated=hop.chunk_seen,
+            )
+        else:
+            usage = read_usage(hop.usage_metadata, text_characters=text, thought_characters=thoughts)
+        outdated = hop.usage_metadata is not None and not hop.usage_is_last
+        searches = search_queries(hop.grounding) if hop.grounding else 0
+        if outdated or searches:
+            return replace(usage, search_queries=searches, estimated=usage.estimated or outdated)
+        return usage
 
     def _release(self, finish: Finish, events: list[Event]) -> None:
         """Let the held parts go; a fault of the model forbids its calls, not what it said."""

@@ -120,6 +120,33 @@ def test_more_of_a_text_is_read_as_any_other_chunk(chunks: list[Any]) -> None:
     assert said(ReplyReader(), chunks) == said(GeneralReader(), chunks)
 
 
+COUNTED_CHUNKS = st.sampled_from(
+    [
+        {**_chunk_of({"text": "abcdefgh"}), "usageMetadata": {"promptTokenCount": 3, "candidatesTokenCount": -1}},
+        {"usageMetadata": {"promptTokenCount": 4, "totalTokenCount": 9}},
+        _chunk_of({"text": "ijkl" * 9}, groundingMetadata={"webSearchQueries": ["a", "b"]}),
+        _chunk_of({"functionCall": {"name": "f"}}),
+        _chunk_of({"text": "m" * 9, "thought": True}, finishReason="STOP"),
+    ]
+)
+
+
+@given(st.lists(PLAIN_CHUNKS | COUNTED_CHUNKS, min_size=1, max_size=6), st.integers(0, 6), st.booleans())
+def test_the_usage_is_that_of_the_latest_chunk_whenever_it_was_asked_for(
+    chunks: list[Any], hop_at: int, last: bool
+) -> None:
+    asked, silent = ReplyReader(), ReplyReader()
+    for reader in (asked, silent):
+        for number, chunk in enumerate(chunks):
+            if number == hop_at:
+                reader.next_hop()
+            reader.feed(chunk)
+            assert reader is silent or reader.usage
+        if last and reader.finish:
+            reader.close()
+    assert asked.usage == silent.usage
+
+
 _ERRORS_IN_MID_STREAM = ("invalid_request", "context_length_exceeded", "model_not_found", "not_found", "unavailable")
 
 
