@@ -20,7 +20,7 @@ from shared.dialects.contract import (
     Translation,
 )
 from shared.errors import GatewayError
-from shared.events import End, Event, ToolCall, Usage
+from shared.events import BlockDelta, End, Event, ToolCall, Usage
 from shared.gateway import auth
 from shared.gateway.budgets import estimate
 from shared.gateway.context import Exchange, call_id
@@ -238,7 +238,10 @@ class Pipeline:
             async for events in bursts:
                 shaped = shaper.feed_all(events)
                 for item in shaped:
-                    await self._keep(item, signed, call)
+                    if type(item) is BlockDelta:  # most are, and nothing is to be awaited for them
+                        signed.watch(item)
+                    else:
+                        await self._keep(item, signed, call)
                 if shaped:
                     yield shaped
                 if shaper.stopped:  # leaving closes the upstream: nobody pays for what nobody reads

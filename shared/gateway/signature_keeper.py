@@ -61,10 +61,11 @@ class SignedText:
 
     def watch(self, event: Event) -> None:
         match event:
+            case BlockDelta():
+                if event.index in self._blocks:
+                    self._text.append(event.text)
             case BlockStart(kind="text"):
                 self._blocks.add(event.index)
-            case BlockDelta() if event.index in self._blocks:
-                self._text.append(event.text)
             case BlockEnd(signature=str()) if event.index in self._blocks:
                 self.signature = event.signature
             case LooseSignature():
