@@ -85,9 +85,9 @@ class Native:
     async def _generate(self, asked: Asked, endpoint: str) -> Response:
         answer, call, choices = await self._admitted(asked, endpoint, stream=False)
         async with self._life.settled(answer), in_time(asked.exchange):
-            elements = candidates(self._upstream, call, choices, asked.model, asked.exchange, answer.meter)
-            async with aclosing(elements):
-                (element,) = [element async for element in elements]  # to the end: its reason stands in the row
+            bursts = candidates(self._upstream, call, choices, asked.model, asked.exchange, answer.meter)
+            async with aclosing(bursts):
+                ((element,),) = [burst async for burst in bursts]  # to the end: its reason stands in the row
             content = _content(element, asked.options, compactly=False, line_end=b"\n")
             return answer.respond(content, call.notes)
 
@@ -99,10 +99,11 @@ class Native:
         writer: Writer = EventWriter() if options.sse else ArrayWriter()
 
         async def frames() -> AsyncGenerator[bytes]:
-            elements = candidates(self._upstream, call, choices, asked.model, exchange, answer.meter)
-            async with aclosing(elements):
-                async for element in elements:
-                    yield writer.element(_content(element, options, compactly=options.sse))
+            bursts = candidates(self._upstream, call, choices, asked.model, exchange, answer.meter)
+            async with aclosing(bursts):
+                async for burst in bursts:
+                    contents = [_content(element, options, compactly=options.sse) for element in burst]
+                    yield b"".join([writer.element(content) for content in contents])
             if tail := writer.close():
                 yield tail
 
