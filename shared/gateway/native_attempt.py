@@ -7,6 +7,7 @@ from msgspec import Struct, field
 
 from shared.dialects.gemini_native import joined
 from shared.dialects.gemini_native.elements import Element, Elements, Gate
+from shared.dialects.gemini_native.reading import apart
 from shared.errors import GatewayError
 from shared.events import End
 from shared.gateway.native_echo import EchoCut
@@ -33,26 +34,26 @@ class Join(Struct):
         self.usages.append(self.last_usage)
         self.last_usage = {}
 
-    def element(self, element: Element) -> Element:
+    def joined(self, elements: Elements) -> Elements:
         if not self.usages:
-            return element
-        return Element(joined.later(element.chunk, self.response_id, self.usages), None)
+            return elements
+        return [Element(joined.later(one.chunk, self.response_id, self.usages), None) for one in apart(elements)]
 
     def end_hop(self, *, more: bool) -> Elements:
         """What was held at the end of a hop: without its ending where another hop follows."""
         held, self.held = self.held, []
-        if not more:
-            return [self.element(element) for element in held]
-        open_ended = [Element(joined.unfinished(element.chunk), None) for element in held]
-        return [self.element(element) for element in open_ended if joined.shows_something(element.chunk)]
+        if more:
+            open_ended = [Element(joined.unfinished(element.chunk), None) for element in apart(held)]
+            held = [element for element in open_ended if joined.shows_something(element.chunk)]
+        return self.joined(held)
 
-    def whole(self, hops: Elements) -> Element:
+    def whole(self, hops: Elements) -> Elements:
         """Plain replies to all hops as one."""
         if len(hops) == 1:
-            return self.element(hops[0])
+            return self.joined(hops)
         before = self.usages[: len(self.usages) - len(hops) + 1]  # of answers that were asked for again
         whole = joined.whole([hop.chunk for hop in hops])
-        return Element(joined.later(whole, self.response_id, before) if before else whole, None)
+        return [Element(joined.later(whole, self.response_id, before) if before else whole, None)]
 
     @property
     def spent(self) -> list[Mapping[str, Any]]:
@@ -97,13 +98,13 @@ class Attempt:
                 elif self._joins and (self.join.held or joined.ends_hop(element.chunk)):
                     self.join.held.append(element)  # what it becomes is known at the end of the hop
                 else:
-                    shown += self._passing(self.join.element(element))
+                    shown += self._passing(self.join.joined([element]))
         except GatewayError as failure:
             return shown, failure
         return shown, None
 
     def end_hop(self) -> Elements:
-        return [shown for element in self.join.end_hop(more=self.hop.wanted) for shown in self._passing(element)]
+        return self._passing(self.join.end_hop(more=self.hop.wanted))
 
     def whole(self) -> Elements:
         """The plain answer, if it is one."""
@@ -124,11 +125,14 @@ class Attempt:
         """What is still held after the end; without its calls where that makes them `void`."""
         return self._without_echo(self._gate.close(void=void))
 
-    def _passing(self, element: Element) -> Elements:
-        return self._without_echo(self._gate.feed(element, settled=self._settled))
+    def _passing(self, elements: Elements) -> Elements:
+        settled = self._settled
+        return self._without_echo([one for held in elements for one in self._gate.feed(held, settled=settled)])
 
     def _without_echo(self, elements: Elements) -> Elements:
-        return [shown for element in elements if (shown := self._echo.feed(element))]
+        if self._echo.over:
+            return elements
+        return [shown for element in apart(elements) if (shown := self._echo.feed(element))]
 
     @property
     def _settled(self) -> bool:

@@ -7,6 +7,7 @@ from msgspec import structs
 
 from shared.dialects.gemini_native.choices import Choices, together
 from shared.dialects.gemini_native.elements import Element, Elements
+from shared.dialects.gemini_native.reading import apart
 from shared.gateway.context import Exchange
 from shared.gateway.fan_out import merged
 from shared.gateway.metering import Meter
@@ -35,7 +36,7 @@ async def _several(
         async for index, burst in bursts:
             _gather_notes(call, calls)
             if call.stream:
-                yield [Element(choices.chunk(index, element.chunk), None) for element in burst]
+                yield [Element(choices.chunk(index, element.chunk), None) for element in apart(burst)]
             else:
                 (whole[index],) = burst
     if not call.stream:

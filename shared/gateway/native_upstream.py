@@ -1,7 +1,6 @@
 """The upstream for native clients: the same credentials, retries and hops, and replies as the bytes they came in."""
 
-import json
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -10,6 +9,7 @@ from msgspec import Struct, field
 from shared.dialects.gemini_native.elements import Element, Elements
 from shared.dialects.gemini_native.framing import ArrayObjects, EventObjects, Splitter
 from shared.dialects.gemini_native.query import Options
+from shared.dialects.gemini_native.reading import parsed, read
 from shared.dialects.gemini_native.shown import written
 from shared.errors import GatewayError
 from shared.events import End
@@ -187,17 +187,18 @@ class NativeUpstream(Upstream):
             tier = reply.headers.get("x-gemini-service-tier", "").lower()
             meter.outcome.service_tier = tier or meter.outcome.service_tier
             if not call.stream:
-                yield [_element(await whole_body(reply))]
+                raw = await whole_body(reply)
+                yield [Element(parsed(raw), raw)]
                 return
             splitter, seen = call.splitter(), False
             async for piece in reply.pieces:
-                burst, failure = _burst(splitter.feed(piece))
+                burst, failure = read(splitter.feed(piece))
                 if burst:
                     seen = True
                     yield burst
                 if failure is not None:
                     raise failure
-            burst, failure = _burst(splitter.close())
+            burst, failure = read(splitter.close())
             if burst:
                 yield burst
             if failure is not None:
@@ -215,37 +216,9 @@ async def whole_body(reply: RelayReply) -> bytes:
     return bytes(gathered)
 
 
-def parsed(raw: bytes) -> dict[str, Any]:
-    """A reply of the upstream as an object; raises `upstream_invalid_response`."""
-    try:
-        value = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise GatewayError("upstream_invalid_response", "The upstream's reply is not valid JSON.") from error
-    if isinstance(value, list) and len(value) == 1:
-        value = value[0]  # an error may come wrapped in an array
-    if not isinstance(value, dict):
-        raise GatewayError("upstream_invalid_response", "The upstream's reply is no JSON object.")
-    return value
-
-
 def passed(raw: bytes, options: Options) -> bytes:
     """A plain reply as it came, or the part of it that the client wants to see."""
     return raw if options.mask is None else written(parsed(raw), options)
-
-
-def _element(raw: bytes) -> Element:
-    return Element(parsed(raw), raw)
-
-
-def _burst(raws: Sequence[bytes]) -> tuple[Elements, GatewayError | None]:
-    """The objects up to the first that is none, and what is wrong with that one."""
-    burst: Elements = []
-    try:
-        for raw in raws:
-            burst.append(_element(raw))
-    except GatewayError as failure:
-        return burst, failure
-    return burst, None
 
 
 def _last(attempt: Attempt, progress: Progress, meter: Meter) -> Elements:

@@ -16,6 +16,13 @@ class Element(Struct, frozen=True):
     raw: bytes | None
 
 
+class Run(Element, frozen=True):
+    """Objects that differ in their text alone. `chunk` says what they say together, and is for reading only: whoever
+    changes or shows objects takes them `apart`. `raw` is None."""
+
+    raws: tuple[bytes, ...] = ()
+
+
 Elements = list[Element]  # several together: what one wake-up brings is carried on as one
 
 
