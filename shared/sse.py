@@ -177,6 +177,6 @@ class SseSplitter:
 def frame(data: bytes | str, event: str | None = None) -> bytes:
     """One event as bytes: `event:` where given, a `data:` field per line, LF line ends, the blank line that ends it."""
     encoded = data.encode() if isinstance(data, str) else data
-    if encoded.find(b"\n") >= 0 or encoded.find(b"\r") >= 0:
+    if encoded.find(b"\n") >= 0 or encoded.find(b"\r") >= 0:  # `in` costs several times a `find`
         encoded = b"\ndata: ".join(_LINE_END.split(encoded))
     return b"event: %b\ndata: %b\n\n" % (event.encode(), encoded) if event else b"data: %b\n\n" % encoded
