@@ -4,7 +4,7 @@ The official accumulators index their list of blocks by `index` and merge deltas
 this class is the only place that counts and closes blocks.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -30,10 +30,10 @@ class Piece(Struct, frozen=True):
 
 
 class BlockWriter:
-    """Writes blocks into a list that `take` empties. `unsigned` is the envelope of a thought without a signature of
+    """Writes blocks into a list that `take` empties. `unsigned` makes the envelope of a thought without a signature of
     its own: clients drop thinking whose `signature` is empty."""
 
-    def __init__(self, unsigned: str) -> None:
+    def __init__(self, unsigned: Callable[[], str]) -> None:
         self._unsigned = unsigned
         self._index = -1
         self._open: Prose | None = None
@@ -102,7 +102,7 @@ class BlockWriter:
     def end(self) -> None:
         """Close what is open."""
         if self._open == "thinking":
-            self.sign(self._unsigned)
+            self.sign(self._unsigned())
         elif self._open == "text":
             for citation in self._citations:
                 self._delta({"type": "citations_delta", "citation": dict(citation)})

@@ -60,7 +60,7 @@ class Message:
     def __init__(self, options: MessagesOptions, reply: ReplyContext) -> None:
         self._options = options
         self._reply = reply
-        self._writer = BlockWriter(seal(options.family, "th", "", ""))
+        self._writer = BlockWriter(lambda: seal(options.family, "th", "", ""))
         self._text_waits = options.only_server_tools and bool(options.server_tools & {"web_search", "web_fetch"})
         self._held: list[Event] = []
         self._citations: list[Citation] = []

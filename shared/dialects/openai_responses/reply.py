@@ -95,7 +95,7 @@ def fold_whole(
     choices: Sequence[Iterable[Event]], translation: Translation, reply: ReplyContext, usage: Usage
 ) -> dict[str, Any]:
     """The response object with all members, as it is kept."""
-    composer = Composer(translation.options, reply)
+    composer = Composer(translation.options, reply, quiet=True)
     for event in choices[0]:
         composer.feed(event)
     composer.close(usage)
