@@ -38,7 +38,7 @@ class BlockWriter:
         self._index = -1
         self._open: Prose | None = None
         self._citations: Citations = ()
-        self._at_line_start = True
+        self.said = ""  # last, in the open block
         self._pairs: list[Pair | Piece] = []
 
     @property
@@ -54,13 +54,13 @@ class BlockWriter:
         if self._open != "text" or citations != self._citations:
             self.end()
             self._start({"type": "text", "text": "", "citations": []} if citations else {"type": "text", "text": ""})
-            self._open, self._citations, self._at_line_start = "text", citations, True
+            self._open, self._citations = "text", citations
         self._pairs.append(Piece(self._index, "text", text))
-        self._at_line_start = text.endswith("\n")
+        self.said = text
 
     def fenced(self, info: str, body: str) -> None:
         """A code block inside the text."""
-        lead = "" if self._open != "text" or self._at_line_start else "\n"
+        lead = "" if self._open != "text" or self.said.endswith("\n") else "\n"
         self.text(f"{lead}```{info}\n{body.rstrip()}\n```\n")
 
     def text_alone(self, text: str) -> None:

@@ -43,7 +43,7 @@ from shared.events import (
 )
 from shared.gemini.signatures import FoundSignature, call_key, text_key
 
-Change = dict[str, Any]  # one event of the stream: `type` and its members
+Change = dict[str, Any]  # one event of the stream: `type`, a place for its number, and its members
 
 _FUNCTION = ToolKind()
 _INCOMPLETE = {"length": "max_output_tokens", "continuation": "max_output_tokens", "blocked": "content_filter"}
@@ -164,7 +164,7 @@ class Composer:
 
     def _say(self, kind: str, **members: Any) -> None:
         if not self._quiet:
-            self._changes.append({"type": kind, **members})
+            self._changes.append({"type": kind, "sequence_number": None, **members})
 
     def _taken(self) -> list[Change]:
         taken, self._changes = self._changes, []
