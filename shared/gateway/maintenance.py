@@ -139,7 +139,7 @@ class Reconciler:
                     await self._count(counts, self._judge(request, now_s))
         drift = counts["adjusted"] + counts["voided"] + counts["booked"]
         metrics = {"ReconcileDrift": drift, "ReconcileFailures": counts["failed"]}
-        record("reconciled", {**emf([([["service"]], metrics)], {}), **counts})
+        record("reconciled", {**emf([((("service",),), metrics)], {}), **counts})
         return counts
 
     async def _count(self, counts: dict[str, int], decision: Any) -> None:

@@ -13,13 +13,14 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
-from datetime import UTC, datetime
+from functools import cache, lru_cache
 from typing import Any
 from urllib.parse import quote
 
 import orjson
+from msgspec import Struct
 
 LOGGER = logging.getLogger("gateway")
 METRICS = logging.getLogger("gateway.metrics")
@@ -33,19 +34,32 @@ _SECRETS = re.compile(
     r"sk-gw1_[0-9A-Za-z_]{10,}|AIza[\w-]{20,}|AQ\.[\w-]{16,}|([?&]key=)[^&\s\"]+"
     r"|(?i:(bearer\s+|x-goog-api-key[\"':=\s]+))[^\s\"',]+"
 )
-_MARKS = ("sk-gw1_", "aiza", "aq.", "key=", "bearer", "x-goog-api-key")  # one of them is in whatever _SECRETS finds
-_literals: set[str] = set()
+# one of these is in whatever _SECRETS finds
+_MARKS = ("sk-gw1_", "AIza", "AQ.", "key=")
+_MARKS_IN_ANY_CASE = ("bearer", "x-goog-api-key")
+_hidden: set[str] = set()
+_literals: set[str] = set()  # those, in every spelling
 _cold = True
 
-Group = tuple[Sequence[Sequence[str]], Mapping[str, float | None]]
+_SERVICE = (("service",),)
+Dimensions = tuple[tuple[str, ...], ...]
+Group = tuple[Dimensions, Mapping[str, float | None]]
 """Metrics that are published under the same sets of dimensions; one that is None is not there."""
+
+
+class EmbeddedMetrics(Struct, frozen=True):
+    """The member `_aws` of a line: `directives` is JSON, the same text in every line of a kind."""
+
+    ts_ms: int
+    directives: str
 
 
 def hide(*secrets: str) -> None:
     """Redact these exact texts too, from now on: every loaded secret goes through here. Also as they stand inside JSON
     and in URLs."""
     for secret in secrets:
-        if len(secret) >= _MIN_SECRET:
+        if len(secret) >= _MIN_SECRET and secret not in _hidden:
+            _hidden.add(secret)
             _literals.update((secret, json.dumps(secret)[1:-1], quote(secret, safe="")))
 
 
@@ -53,10 +67,17 @@ def redact(text: str) -> str:
     for secret in _literals:
         if secret in text:
             text = text.replace(secret, "REDACTED")
-    lowered = text.lower()
-    if not any(mark in lowered for mark in _MARKS):
+    if not _marked(text):
         return text
     return _SECRETS.sub(lambda match: f"{match.group(1) or match.group(2) or ''}REDACTED", text)
+
+
+def _marked(text: str) -> bool:
+    for mark in _MARKS:
+        if mark in text:
+            return True
+    lowered = text.lower()
+    return any(mark in lowered for mark in _MARKS_IN_ANY_CASE)
 
 
 class JsonLines(logging.Formatter):
@@ -64,7 +85,7 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, Any] = {
-            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "timestamp": f"{_second(int(record.created))}.{int(record.msecs):03d}+00:00",
             "level": record.levelname,
             "message": _message(record),
             "logger": record.name,
@@ -76,13 +97,27 @@ class JsonLines(logging.Formatter):
         fields |= getattr(record, "fields", {})
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)[-_MAX_FIELD:]
-        # redacted after encoding, so that no field and no exception text escapes it
-        line = redact(_encoded({name: _bounded(value) for name, value in fields.items()}))
+        embedded = fields.pop("_aws") if isinstance(fields.get("_aws"), EmbeddedMetrics) else None
+        line = _safe(fields)
+        if embedded is not None:  # the code's own words: nothing in them to redact
+            line = f'{line[:-1]},"_aws":{{"Timestamp":{embedded.ts_ms},"CloudWatchMetrics":{embedded.directives}}}}}'
         if len(line) <= _MAX_LINE:
             return line
         kept = ("timestamp", "level", "message", "logger", "aws_request_id", "request_id")
-        short = {name: _bounded(fields[name]) for name in kept if name in fields}
-        return redact(_encoded({**short, "dropped": len(line)}))
+        return _safe({**{name: fields[name] for name in kept if name in fields}, "dropped": len(line)})
+
+
+@lru_cache(maxsize=2)
+def _second(epoch_s: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(epoch_s))
+
+
+def _safe(fields: Mapping[str, Any]) -> str:
+    """Bounded, and redacted after encoding, so that no field and no exception text escapes it."""
+    line = _encoded(fields)
+    if len(line) > _MAX_FIELD:  # else no field can be longer
+        line = _encoded({name: _bounded(value) for name, value in fields.items()})
+    return redact(line)
 
 
 def _encoded(fields: Mapping[str, Any]) -> str:
@@ -126,6 +161,8 @@ def configure(level: str, environ: Mapping[str, str] = os.environ) -> None:
     root.setLevel(level)
     METRICS.setLevel(logging.INFO if environ.get("AWS_LAMBDA_FUNCTION_NAME") else logging.NOTSET)
     logging.captureWarnings(True)
+    for unsaid in ("logThreads", "logMultiprocessing", "logProcesses", "logAsyncioTasks"):  # found out for every record
+        setattr(logging, unsaid, False)
     for noisy in ("httpx", "httpcore", "botocore", "boto3", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     if any(environ.get(name) for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")):
@@ -141,43 +178,57 @@ def log(
     **fields: Any,
 ) -> None:
     """One line; `metrics` are published for the whole service."""
-    record(
-        event, fields if metrics is None else {**emf([([["service"]], metrics)], {}), **fields}, level=level, exc=exc
-    )
+    record(event, fields if metrics is None else {**emf([(_SERVICE, metrics)], {}), **fields}, level=level, exc=exc)
 
 
 def record(
     event: str, fields: Mapping[str, Any], *, level: int = logging.INFO, exc: BaseException | None = None
 ) -> None:
     logger = METRICS if "_aws" in fields else LOGGER
-    logger.log(level, event, extra={"fields": fields}, exc_info=exc)
+    if not logger.isEnabledFor(level):
+        return
+    # what `Logger.log` does, but for its search of the stack for the caller, whom no line names
+    error = None if exc is None else (type(exc), exc, exc.__traceback__)
+    made = logging.getLogRecordFactory()(logger.name, level, "", 0, event, (), error)
+    made.__dict__["fields"] = fields
+    logger.handle(made)
 
 
 def emf(groups: Iterable[Group], dimensions: Mapping[str, str], ts_ms: int | None = None) -> dict[str, Any]:
     """The members of a line that make CloudWatch publish metrics from it. `service` is always a dimension that a group
     may name. `ts_ms` is the metrics' time, now where None."""
-    directives: list[dict[str, Any]] = []
     values: dict[str, float] = {}
+    kinds: list[tuple[Dimensions, tuple[str, ...]]] = []
     for sets, metrics in groups:
         told = {name: value for name, value in metrics.items() if value is not None}
         values |= told
-        directives.append(
-            {
-                "Namespace": os.environ.get("POWERTOOLS_METRICS_NAMESPACE") or METRIC_NAMESPACE,
-                "Dimensions": [list(names) for names in sets],
-                "Metrics": [{"Name": name, "Unit": _unit(name)} for name in told],
-            }
-        )
+        kinds.append((sets, tuple(told)))
     moment = time.time_ns() // 1_000_000 if ts_ms is None else ts_ms
     named = {name: value or "unknown" for name, value in dimensions.items()}  # CloudWatch refuses an empty one
-    head = {"_aws": {"Timestamp": moment, "CloudWatchMetrics": directives}, "service": service()}
-    return {**head, **named, **values}
+    return {"_aws": EmbeddedMetrics(moment, _directives(tuple(kinds))), "service": service(), **named, **values}
+
+
+@lru_cache(maxsize=64)
+def _directives(kinds: tuple[tuple[Dimensions, tuple[str, ...]], ...]) -> str:
+    namespace = os.environ.get("POWERTOOLS_METRICS_NAMESPACE") or METRIC_NAMESPACE
+    return json.dumps(
+        [
+            {
+                "Namespace": namespace,
+                "Dimensions": sets,
+                "Metrics": [{"Name": name, "Unit": _unit(name)} for name in names],
+            }
+            for sets, names in kinds
+        ],
+        separators=(",", ":"),
+    )
 
 
 def _unit(name: str) -> str:
     return "Milliseconds" if name.endswith("Ms") else "Count"
 
 
+@cache
 def service() -> str:
     return os.environ.get("POWERTOOLS_SERVICE_NAME") or "gemini-gateway"
 
@@ -197,7 +248,7 @@ def refused(kind: str, status: int, **fields: Any) -> None:
         "AdmissionDenied": int(kind in _DENIED),
         "ServerErrors": int(status >= 500),
     }
-    groups: list[Group] = [([["service"]], counts), ([["service", "Reason"]], {"RefusalsByReason": 1})]
+    groups: list[Group] = [(_SERVICE, counts), ((("service", "Reason"),), {"RefusalsByReason": 1})]
     record("refused", {**emf(groups, {"Reason": kind}), "status": status, **fields})
 
 
@@ -206,10 +257,8 @@ _DENIED = frozenset({"rate_limited", "concurrency_limited", "budget_exhausted"})
 
 def upstream_error(kind: str, **fields: Any) -> None:
     """A request that trouble of the upstream ended, and whose retries, if any, were in vain."""
-    groups: list[Group] = [
-        ([["service"], ["service", "Class"]], {"UpstreamErrors": 1}),
-    ]
-    record("upstream_error", {**emf(groups, {"Class": kind}), **fields}, level=logging.WARNING)
+    group: Group = ((*_SERVICE, ("service", "Class")), {"UpstreamErrors": 1})
+    record("upstream_error", {**emf([group], {"Class": kind}), **fields}, level=logging.WARNING)
 
 
 def usage_line(
@@ -223,8 +272,8 @@ def usage_line(
     """A request's last line: its row's figures, and the metrics made from them. `metrics` are published for the whole
     service; `by_endpoint` and `by_model` also under the dimension `Endpoint` or `Model`."""
     groups: list[Group] = [
-        ([["service"]], metrics),
-        ([["service"], ["service", "Endpoint"]], by_endpoint),
-        ([["service"], ["service", "Model"]], by_model),
+        (_SERVICE, metrics),
+        ((*_SERVICE, ("service", "Endpoint")), by_endpoint),
+        ((*_SERVICE, ("service", "Model")), by_model),
     ]
     record("usage", {**emf(groups, dimensions, fields["ts_ms"]), **fields})

@@ -2,6 +2,7 @@
 here. Its `gen_ai.*` members are OpenTelemetry's names (semantic conventions for generative AI)."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from operator import attrgetter
 from typing import Any
 
 from shared.gateway.telemetry import cold_start, usage_line
@@ -30,6 +31,7 @@ _SAME_NAME = (
     "credential_id",
     "attempts",
 )
+_same = attrgetter(*_SAME_NAME)
 
 
 _export: Callable[[Settlement], Awaitable[None]] | None = None
@@ -50,10 +52,13 @@ async def export(settlement: Settlement) -> None:
 def write(settlement: Settlement) -> None:
     one = settlement
     usage_line(
-        {"request_id": one.rid, "cold_start": cold_start()}
-        | {name: getattr(one, name) for name in _SAME_NAME}
-        | {"projects": dict(one.projects)}
-        | gen_ai(one),
+        {
+            "request_id": one.rid,
+            "cold_start": cold_start(),
+            **dict(zip(_SAME_NAME, _same(one), strict=True)),
+            "projects": one.projects,
+            **gen_ai(one),
+        },
         metrics={
             "Retries": max(0, one.attempts - 1),
             "BrokenStreams": int(one.status < 400 and one.state == "partial"),

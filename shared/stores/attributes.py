@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 Item = Mapping[str, Any]  # plain Python values
@@ -12,22 +13,26 @@ _NAME = re.compile(r"#([A-Za-z0-9_]+)")
 
 def encode(value: Any) -> dict[str, Any]:
     """Numbers are integers: money and counters have no fraction here."""
-    match value:
-        case bool():
-            return {"BOOL": value}
-        case None:
-            return {"NULL": True}
-        case int():
-            return {"N": str(value)}
-        case str():
-            return {"S": value}
-        case Mapping():
-            return {"M": encode_item(value)}
-    raise TypeError(f"no attribute form for {type(value).__name__}")
+    kind = type(value)
+    if kind is str:
+        return {"S": value}
+    if kind is int:
+        return {"N": str(value)}
+    if kind is bool:
+        return {"BOOL": value}
+    if value is None:
+        return {"NULL": True}
+    if isinstance(value, Mapping):
+        return {"M": encode_item(value)}
+    raise TypeError(f"no attribute form for {kind.__name__}")
 
 
 def encode_item(item: Item) -> dict[str, Any]:
-    return {name: encode(value) for name, value in item.items()}
+    """`encode` of every value; the two forms that nearly all have stand here, for a row has dozens."""
+    return {
+        name: {"S": value} if type(value) is str else {"N": str(value)} if type(value) is int else encode(value)
+        for name, value in item.items()
+    }
 
 
 def decode(attribute: Attributes) -> Any:
@@ -54,9 +59,14 @@ def expressions(parts: Mapping[str, str], values: Item, names: Mapping[str, str]
     `#name` stands for the attribute `name`, or for `names["name"]` where one is given; all names are aliased because
     `status`, `limit`, `day` and `ttl` are reserved words.
     """
-    given = names or {}
-    used = sorted({name for text in parts.values() for name in _NAME.findall(text)})
-    arguments: dict[str, Any] = {**parts, "ExpressionAttributeNames": {f"#{n}": given.get(n, n) for n in used}}
+    used = _aliases(*parts.values())
+    given = {f"#{name}": attribute for name, attribute in names.items() if f"#{name}" in used} if names else {}
+    arguments: dict[str, Any] = {**parts, "ExpressionAttributeNames": {**used, **given}}
     if values:
-        arguments["ExpressionAttributeValues"] = {f":{name}": encode(value) for name, value in values.items()}
+        arguments["ExpressionAttributeValues"] = encode_item({f":{name}": value for name, value in values.items()})
     return arguments
+
+
+@lru_cache(maxsize=256)  # the texts are few: what differs between requests stands in names and values
+def _aliases(*texts: str) -> dict[str, str]:
+    return {f"#{name}": name for name in sorted({name for text in texts for name in _NAME.findall(text)})}

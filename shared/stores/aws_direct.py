@@ -7,16 +7,17 @@ versions, invocations, stays with boto3. The requests and answers have boto3's f
 
 import base64
 import json
+import time
 import zlib
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+import orjson
 from msgspec import Struct
 
 from shared.http1 import HttpClient, HttpFailure, Request
-from shared.stores.sigv4 import SigningKeys, signed
+from shared.stores.sigv4 import Signer, SigningKeys
 
 
 class _Service(Struct, frozen=True):
@@ -31,7 +32,9 @@ _SERVICES = {
     "dynamodb": _Service(
         "DynamoDB_20120810",
         "1.0",
-        frozenset({"batch_get_item", "get_item", "put_item", "transact_write_items", "update_item"}),
+        frozenset(
+            {"batch_get_item", "batch_write_item", "get_item", "put_item", "transact_write_items", "update_item"}
+        ),
     ),
     "ssm": _Service("AmazonSSM", "1.1", frozenset({"get_parameter"})),
     "secretsmanager": _Service("secretsmanager", "1.1", frozenset({"get_secret_value"})),
@@ -45,6 +48,13 @@ _SPECIAL = (
     "AWS_USE_DUALSTACK_ENDPOINT",
     "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
 )
+
+
+class _Way(Struct, frozen=True):
+    """Where the requests of one operation go, and who signs them."""
+
+    url: str
+    signer: Signer
 
 
 class DirectFailure(Exception):
@@ -64,10 +74,11 @@ class DirectAws:
         region: str,
         endpoint: str,
         http: HttpClient,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._keys, self._region, self._http, self._now = keys, region, http, now
         self._endpoint = endpoint.rstrip("/")
+        self._ways: dict[tuple[str, str], _Way] = {}
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str], http: HttpClient) -> "DirectAws | None":
@@ -87,18 +98,10 @@ class DirectAws:
 
     async def call(self, service: str, operation: str, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """Raises DirectFailure, and HttpFailure where no whole answer arrived."""
-        kind = _SERVICES[service]
-        url = self._endpoint or f"https://{service}.{self._region}.{_domain(self._region)}"
-        body = json.dumps(request, separators=(",", ":"), default=_binary).encode()
-        action = "".join(word.capitalize() for word in operation.split("_"))
-        headers = {
-            "content-type": f"application/x-amz-json-{kind.version}",
-            "host": urlsplit(url).netloc,
-            "x-amz-target": f"{kind.target}.{action}",
-        }
-        headers = signed(headers, body, self._keys, self._region, service, self._now())
-        del headers["host"]  # the HTTP client's own
-        reply = await self._http.send(Request("POST", url + "/", tuple(headers.items()), body))
+        way = self._ways.get((service, operation)) or self._way(service, operation)
+        body = _written(request)
+        headers = way.signer.signed(body, self._now())
+        reply = await self._http.send(Request("POST", way.url, headers, body))
         data = bytearray()
         while piece := await reply.read():
             data += piece
@@ -111,9 +114,28 @@ class DirectAws:
             raise DirectFailure(_code(answer, reply.headers), reply.status, answer)
         return answer
 
+    def _way(self, service: str, operation: str) -> _Way:
+        kind = _SERVICES[service]
+        url = self._endpoint or f"https://{service}.{self._region}.{_domain(self._region)}"
+        action = "".join(word.capitalize() for word in operation.split("_"))
+        headers = {
+            "content-type": f"application/x-amz-json-{kind.version}",
+            "x-amz-target": f"{kind.target}.{action}",
+        }
+        signer = Signer(urlsplit(url).netloc, headers, self._keys, self._region, service)
+        way = self._ways[service, operation] = _Way(f"{url}/", signer)
+        return way
+
 
 def _domain(region: str) -> str:
     return "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+
+
+def _written(request: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(request, default=_binary)
+    except orjson.JSONEncodeError:  # half a surrogate pair, an integer beyond 64 bits
+        return json.dumps(request, separators=(",", ":"), default=_binary).encode()
 
 
 def _binary(value: Any) -> str:
@@ -129,9 +151,11 @@ def _check(stated: str | None, data: bytearray) -> None:
 
 def _parsed(service: str, data: bytearray) -> dict[str, Any]:
     """boto3 gives binary attributes as bytes."""
-    hook = _attribute if service == "dynamodb" and b'"B"' in data else None
     try:
-        answer = json.loads(data.decode(), object_hook=hook) if data else {}
+        if service == "dynamodb" and b'"B"' in data:
+            answer = json.loads(data.decode(), object_hook=_attribute)
+        else:
+            answer = orjson.loads(data) if data else {}
     except ValueError as error:
         raise HttpFailure("the answer is no JSON") from error
     if not isinstance(answer, dict):

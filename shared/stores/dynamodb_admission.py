@@ -1,7 +1,8 @@
 """Admission as pure data: the one conditional update that asks for room, and the verdict on the image it failed on."""
 
 from collections.abc import Mapping
-from typing import Any
+from functools import cache
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -14,6 +15,9 @@ UNLIMITED_NANO = 2**53 - 1  # "no budget" as a number, so that one expression se
 UNLIMITED_HOLDS = 1_000  # bounds the size of the state item
 
 _FULL_HOUSE_RETRY_S = 1.0
+_RATES = ("tat_r", "tat_t")  # the attributes of the limits on requests and on tokens
+
+_Form = Literal["unlimited", "closed", "busy", "idle"]
 
 
 class Arrivals(Struct, frozen=True):
@@ -55,6 +59,38 @@ def limits_of(admission: Admission) -> tuple[RateLimit | None, RateLimit | None]
 def admission_update(table: str, admission: Admission, period: str, seen: Arrivals) -> dict[str, Any]:
     """The UpdateItem call: budget, concurrency, rates, status and reservation, all or nothing."""
     requests, tokens = limits_of(admission)
+    now = admission.now_us
+    values: dict[str, Any] = {
+        "hold": _hold(admission),
+        "estimate": admission.estimate_nano,
+        "active": "active",
+        "period": period,
+    }
+    forms = _form(requests, seen.requests, now), _form(tokens, seen.tokens, now)
+    for name, limit, form in zip(_RATES, (requests, tokens), forms, strict=True):
+        if limit is not None:
+            values |= _rate_values(name, limit, form, now)
+    return {
+        "TableName": table,
+        "Key": state_key(admission.acct),
+        "ReturnValues": "UPDATED_NEW",
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        **expressions(_admission_parts(*forms), values, {"rid": admission.rid, "kid": admission.kid}),
+    }
+
+
+def _form(limit: RateLimit | None, tat: int | None, now_us: int) -> _Form:
+    """Conditions know neither max() nor arithmetic, so a rate has two forms: busy (tat lies ahead) and idle."""
+    if limit is None:
+        return "unlimited"
+    if limit.closed:
+        return "closed"
+    return "busy" if tat is not None and tat > now_us else "idle"
+
+
+@cache
+def _admission_parts(requests: _Form, tokens: _Form) -> Mapping[str, str]:
+    """The expressions of an admission whose rates have these forms."""
     sets = ["#holds.#rid = :hold", "#avail = #avail - :estimate"]
     conditions = [
         "#status = :active",
@@ -64,47 +100,24 @@ def admission_update(table: str, admission: Admission, period: str, seen: Arriva
         "#avail >= :estimate",
         "size(#holds) < #maxc",
     ]
-    values: dict[str, Any] = {
-        "hold": _hold(admission),
-        "estimate": admission.estimate_nano,
-        "active": "active",
-        "period": period,
-    }
-    for name, limit, tat in (("tat_r", requests, seen.requests), ("tat_t", tokens, seen.tokens)):
-        if limit is not None:
-            _add_rate(name, limit, tat, admission.now_us, sets, conditions, values)
-    parts = {"UpdateExpression": "SET " + ", ".join(sets), "ConditionExpression": " AND ".join(conditions)}
-    return {
-        "TableName": table,
-        "Key": state_key(admission.acct),
-        "ReturnValues": "UPDATED_NEW",
-        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-        **expressions(parts, values, {"rid": admission.rid, "kid": admission.kid}),
-    }
+    for name, form in zip(_RATES, (requests, tokens), strict=True):
+        if form == "closed":  # never true beside the others: the image then gives the verdict
+            conditions.append("attribute_not_exists(#pk)")
+        elif form == "busy":
+            conditions.append(f"#{name} > :now AND #{name} <= :{name}_latest")
+            sets.append(f"#{name} = #{name} + :{name}_cost")
+        elif form == "idle":
+            conditions.append(f"(attribute_not_exists(#{name}) OR #{name} <= :now)")
+            sets.append(f"#{name} = :{name}_start")
+    return {"UpdateExpression": "SET " + ", ".join(sets), "ConditionExpression": " AND ".join(conditions)}
 
 
-def _add_rate(
-    name: str,
-    limit: RateLimit,
-    tat: int | None,
-    now_us: int,
-    sets: list[str],
-    conditions: list[str],
-    values: dict[str, Any],
-) -> None:
-    """Conditions know neither max() nor arithmetic, so a rate has two forms: busy (tat lies ahead) and idle."""
-    if limit.closed:
-        conditions.append("attribute_not_exists(#pk)")  # never true beside the others: the image then gives the verdict
-        return
-    values["now"] = now_us
-    if tat is not None and tat > now_us:
-        conditions.append(f"#{name} > :now AND #{name} <= :{name}_latest")
-        sets.append(f"#{name} = #{name} + :{name}_cost")
-        values |= {f"{name}_latest": now_us + limit.tolerance_us, f"{name}_cost": limit.cost_us}
-    else:
-        conditions.append(f"(attribute_not_exists(#{name}) OR #{name} <= :now)")
-        sets.append(f"#{name} = :{name}_start")
-        values[f"{name}_start"] = now_us + limit.cost_us
+def _rate_values(name: str, limit: RateLimit, form: _Form, now_us: int) -> dict[str, int]:
+    if form == "closed":
+        return {}
+    if form == "busy":
+        return {"now": now_us, f"{name}_latest": now_us + limit.tolerance_us, f"{name}_cost": limit.cost_us}
+    return {"now": now_us, f"{name}_start": now_us + limit.cost_us}
 
 
 def _hold(admission: Admission) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """Settlements as items and transactions: the request row, the daily aggregate, the state update, the adjustment."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
-from shared.stores.attributes import Item, encode_item, expressions
+from shared.stores.attributes import Item, encode, encode_item, expressions
 from shared.stores.dynamodb_admission import state_key
 from shared.stores.gcra import token_cost_us
 from shared.stores.protocols import Settlement
@@ -11,6 +12,10 @@ from shared.stores.protocols import Settlement
 ROW_DAYS = 90
 PROJECT = "p#"  # before the project's id: the attribute of an aggregate that holds the project's part of the cost
 _COUNTED = ("in_tok", "cache_tok", "out_tok", "think_tok", "cost_nano")
+_IF_NEW = expressions({"ConditionExpression": "attribute_not_exists(#pk)"}, {})
+_BOOKED = "REMOVE #holds.#rid SET #avail = #avail + :rest, #spent = #spent + :actual, #spent_all = #spent_all + :actual"
+_TOKENS_BACK = ", #tat_t = if_not_exists(#tat_t, :back) - :back"
+_IF_HELD = "#holds.#rid.#n = :nonce"
 
 
 def row_key(rid: str, sk: str = "R") -> dict[str, Any]:
@@ -45,22 +50,25 @@ def _facts(settlement: Settlement) -> dict[str, Any]:
         "cache_tok": settlement.cached_tokens,
         "out_tok": settlement.output_tokens,
         "think_tok": settlement.reasoning_tokens,
-        "modal": dict(settlement.modalities),
+        "modal": settlement.modalities,
         "cost_nano": settlement.cost_nano,
         "price_ver": settlement.price_version,
         "est": settlement.estimate_nano,
         "st": settlement.state,
         "estimated": settlement.estimated,
-        "ttft_ms": settlement.ttft_ms,
         "dur_ms": settlement.duration_ms,
         "up_req_id": settlement.upstream_response_id,
         "key_slot": settlement.credential_id,
-        "projects": dict(settlement.projects) or None,
         "attempts": settlement.attempts,
-        "body_sha": settlement.body_sha,
         "ttl": settlement.ts_ms // 1000 + ROW_DAYS * 86_400,
     }
-    return {name: value for name, value in facts.items() if value is not None}
+    if settlement.ttft_ms is not None:
+        facts["ttft_ms"] = settlement.ttft_ms
+    if settlement.projects:
+        facts["projects"] = settlement.projects
+    if settlement.body_sha is not None:
+        facts["body_sha"] = settlement.body_sha
+    return facts
 
 
 def is_error(row: Item) -> bool:
@@ -78,7 +86,7 @@ def settle_transaction(table: str, settlement: Settlement, *, hold: bool) -> dic
         "TableName": table,
         "Item": encode_item(row),
         "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-        **expressions({"ConditionExpression": "attribute_not_exists(#pk)"}, {}),
+        **_IF_NEW,
     }
     deltas = {name: row[name] for name in _COUNTED} | {"n": 1, "err": int(is_error(row))} | _by_project(row)
     state = _state_with_hold(table, settlement) if hold else _state_without_hold(table, settlement)
@@ -90,7 +98,7 @@ def settle_transaction(table: str, settlement: Settlement, *, hold: bool) -> dic
 
 
 def _state_with_hold(table: str, settlement: Settlement) -> dict[str, Any]:
-    sets = ["#avail = #avail + :rest", "#spent = #spent + :actual", "#spent_all = #spent_all + :actual"]
+    parts = {"UpdateExpression": _BOOKED, "ConditionExpression": _IF_HELD}
     values = {
         "rest": settlement.estimate_nano - settlement.cost_nano,
         "actual": settlement.cost_nano,
@@ -99,11 +107,7 @@ def _state_with_hold(table: str, settlement: Settlement) -> dict[str, Any]:
     if settlement.tpm:
         used = settlement.input_tokens + settlement.output_tokens
         values["back"] = token_cost_us(settlement.estimate_tokens, settlement.tpm) - token_cost_us(used, settlement.tpm)
-        sets.append("#tat_t = if_not_exists(#tat_t, :back) - :back")
-    parts = {
-        "UpdateExpression": "REMOVE #holds.#rid SET " + ", ".join(sets),
-        "ConditionExpression": "#holds.#rid.#n = :nonce",
-    }
+        parts["UpdateExpression"] = _BOOKED + _TOKENS_BACK
     return {
         "TableName": table,
         "Key": state_key(settlement.acct),
@@ -137,10 +141,16 @@ def _aggregate(table: str, row: Item, deltas: Mapping[str, int]) -> dict[str, An
 
 def additions(amounts: Mapping[str, int]) -> dict[str, Any]:
     """The expression arguments that add each amount to the attribute of its name, whatever characters it has."""
-    listed = list(amounts.items())
-    parts = {"UpdateExpression": "ADD " + ", ".join(f"#a{number} :a{number}" for number in range(len(listed)))}
-    values = {f"a{number}": amount for number, (_, amount) in enumerate(listed)}
-    return expressions(parts, values, {f"a{number}": name for number, (name, _) in enumerate(listed)})
+    return {
+        "UpdateExpression": _addition(len(amounts)),
+        "ExpressionAttributeNames": {f"#a{number}": name for number, name in enumerate(amounts)},
+        "ExpressionAttributeValues": {f":a{number}": encode(value) for number, value in enumerate(amounts.values())},
+    }
+
+
+@lru_cache(maxsize=256)
+def _addition(count: int) -> str:
+    return "ADD " + ", ".join(f"#a{number} :a{number}" for number in range(count))
 
 
 def adjust_transaction(table: str, settlement: Settlement, lost: Item) -> dict[str, Any]:
@@ -160,7 +170,7 @@ def adjust_transaction(table: str, settlement: Settlement, lost: Item) -> dict[s
     put = {
         "TableName": table,
         "Item": encode_item(adjustment),
-        **expressions({"ConditionExpression": "attribute_not_exists(#pk)"}, {}),
+        **_IF_NEW,
     }
     deltas = differences | {"n": 0, "err": int(is_error(actual)) - int(is_error(lost))} | _by_project(actual)
     return {

@@ -4,6 +4,7 @@ import io
 import json
 import logging
 from contextvars import copy_context
+from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 import pytest
@@ -201,6 +202,36 @@ def test_refusals_and_upstream_errors_are_counted_by_what_they_are(lines):
     assert assert_embedded_metrics(keyless)["RefusalsByReason"] == [["service", "Reason"]]
     assert assert_embedded_metrics(broken) == {"UpstreamErrors": [["service"], ["service", "Class"]]}
     assert assert_embedded_metrics(queued) == {"SettlementQueued": [["service"]]}
+
+
+@pytest.mark.parametrize("detail", ["plain", "ümlaut \u2028", "\ud800", "x" * 3_000, 2**70, f"Bearer {KEY}"])
+def test_metrics_stand_in_a_line_whatever_else_does(lines, detail):
+    telemetry.log("queued", metrics={"SettlementQueued": 1}, detail=detail)
+    (line,) = lines()
+    assert assert_embedded_metrics(line) == {"SettlementQueued": [["service"]]}
+    assert line["detail"] == (detail[:2_000].replace(KEY, "REDACTED") if isinstance(detail, str) else detail)
+
+
+def test_a_line_is_what_logging_itself_makes_of_it(lines):
+    error = ValueError("words")
+    refused = logging.Filter()
+    refused.filter = lambda record: record.getMessage() != "unwanted"
+    telemetry.LOGGER.addFilter(refused)
+    telemetry.record("event", {"detail": 1}, level=logging.WARNING, exc=error)
+    telemetry.LOGGER.log(logging.WARNING, "event", extra={"fields": {"detail": 1}}, exc_info=error)
+    telemetry.record("unwanted", {})
+    telemetry.record("too quiet", {}, level=logging.DEBUG)
+    telemetry.LOGGER.removeFilter(refused)
+    ours, theirs = lines()
+    assert ours | {"timestamp": ""} == theirs | {"timestamp": ""}
+    assert ours["exception"].endswith("ValueError: words")
+
+
+def test_a_timestamp_is_the_records_moment(lines):
+    before = datetime.now(UTC)
+    telemetry.log("now")
+    stated = datetime.fromisoformat(lines()[0]["timestamp"])
+    assert before - timedelta(milliseconds=1) <= stated <= datetime.now(UTC)
 
 
 def test_the_names_of_generative_ai_are_opentelemetrys():
