@@ -60,7 +60,7 @@ class Message:
     def __init__(self, options: MessagesOptions, reply: ReplyContext) -> None:
         self._options = options
         self._reply = reply
-        self._writer = BlockWriter(seal(options.family, "th", "", ""))
+        self._writer = BlockWriter(lambda: seal(options.family, "th", "", ""))
         self._text_waits = options.only_server_tools and bool(options.server_tools & {"web_search", "web_fetch"})
         self._held: list[Event] = []
         self._citations: list[Citation] = []
@@ -97,6 +97,11 @@ class Message:
             case _:
                 self._show(event)
         return self._opened(self._writer.take())
+
+    def go_on(self, text: str) -> None:
+        """More text in the block of the delta just fed, which was shown at once and so is this: the caller frames it
+        itself."""
+        self._writer.said = text
 
     def close(self, usage: Usage) -> list[Pair | Piece]:
         if self._ending is None:
@@ -237,9 +242,19 @@ class MessagesRenderer:
         self._message = Message(translation.options, reply)
         self._request_id = reply.error_id
         self._running = RunningText(-1, b"", b"")
+        self._block = -1  # what the last event brought text of
 
     def feed(self, event: Event, choice: int = 0) -> bytes:
-        return self._frames(self._message.feed(event))
+        if type(event) is not BlockDelta:
+            self._block = -1
+            return self._frames(self._message.feed(event))
+        if event.index == self._block:
+            self._message.go_on(event.text)
+            return self._running.frame(event.text)
+        pairs = self._message.feed(event)
+        if pairs and isinstance(pairs[-1], Piece):
+            self._block = event.index
+        return self._frames(pairs)
 
     def close(self, usage: Usage) -> bytes:
         return self._frames(self._message.close(usage))
