@@ -115,6 +115,8 @@ class FailureCounter:
         return self.blocked(source_ip)
 
     def blocked(self, source_ip: str) -> float:
+        if not self._times:
+            return 0.0
         times = self._times.get(_network(source_ip))
         if times is None or len(times) <= FAILURES_PER_MINUTE:
             return 0.0

@@ -6,7 +6,8 @@ import secrets
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from datetime import UTC, date, datetime
+from datetime import date, timedelta
+from functools import lru_cache
 
 from msgspec import Struct, field
 from starlette.requests import Request
@@ -14,14 +15,16 @@ from starlette.requests import Request
 from shared.errors import GatewayError
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = [first + second for first in _CROCKFORD for second in _CROCKFORD]
 _CLIENT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_EPOCH, _DAY_S = date(1970, 1, 1), 86_400
 _SAFETY_S = 3.0  # what is kept back of the function's time for the last frame and the settlement
 
 
 def ulid(now_ms: int) -> str:
     """26 characters: 48 bits of time, 80 of chance; sorts by time."""
     number = (now_ms << 80) | secrets.randbits(80)
-    return "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5))
+    return "".join([_PAIRS[(number >> shift) & 1023] for shift in range(120, -1, -10)])
 
 
 def call_id(prefix: str) -> str:
@@ -70,11 +73,11 @@ class Exchange(Struct):
 
     @property
     def today(self) -> date:
-        return datetime.fromtimestamp(self.created, UTC).date()
+        return _utc_day(self.created // _DAY_S)[0]
 
     @property
     def day(self) -> str:
-        return self.today.strftime("%Y%m%d")
+        return _utc_day(self.created // _DAY_S)[1]
 
     @property
     def remaining_s(self) -> float:
@@ -91,6 +94,13 @@ class Exchange(Struct):
     @property
     def ttft_ms(self) -> int | None:
         return None if self.first_byte is None else round((self.first_byte - self.started) * 1000)
+
+
+@lru_cache(maxsize=4)
+def _utc_day(since_epoch: int) -> tuple[date, str]:
+    """The date and its name (yyyymmdd)."""
+    day = _EPOCH + timedelta(days=since_epoch)
+    return day, day.strftime("%Y%m%d")
 
 
 def _source_ip(request: Request) -> str:

@@ -7,7 +7,7 @@ on which the request began. Sources: Google's pricing page by way of genai-price
 import re
 from collections.abc import Mapping
 from datetime import date
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 
 from msgspec import Struct
@@ -72,6 +72,7 @@ class Price(Struct, frozen=True):
 _STANDARD: Final = TierFactor(_PER_CENT, _PER_CENT, None)
 
 
+@lru_cache(maxsize=1_024)
 def price_of(model: str, today: date, effective: str | None = None) -> tuple[Price, bool]:
     """(price, estimated) of `model`, the response's `modelVersion` or an id, on the UTC day `today`.
 
