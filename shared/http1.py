@@ -6,6 +6,7 @@ speak and no more: no redirects, no proxies, no cookies, no HTTP/2.
 """
 
 import asyncio
+import math
 import re
 import ssl
 import zlib
@@ -51,10 +52,11 @@ class Reply:
         coding = self.headers.get("content-encoding", "").lower()
         self._inflate = None if coding in ("", "identity") else _decompressor(coding)
 
-    async def read(self) -> bytes:
-        """What has arrived since the last call, at least one byte; b"" after the last. Raises HttpFailure."""
+    async def read(self, until: float = math.inf) -> bytes:
+        """What has arrived since the last call, at least one byte; b"" after the last. Raises HttpFailure, and
+        TimeoutError at `until` in the loop's time."""
         while self._open:
-            piece = await self._connection.take()
+            piece = await self._connection.take(until)
             if not piece:
                 self._release()
                 if self._inflate is not None and not self._inflate.eof:
@@ -109,14 +111,14 @@ class HttpClient:
         self._context: ssl.SSLContext | None = None
         self._idle: dict[tuple[str, str], list[Connection]] = {}
 
-    async def send(self, request: Request) -> Reply:
-        """The reply's head; how long that may take is the caller's to limit. Raises HttpFailure."""
+    async def send(self, request: Request, until: float = math.inf) -> Reply:
+        """The reply's head. Raises HttpFailure, and TimeoutError at `until` in the loop's time."""
         parts = urlsplit(request.url)
         origin = (parts.scheme, parts.netloc)
         head = _head(request, parts.netloc, (parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
-        connection = self._kept(origin) or await self._connect(parts.scheme, parts.hostname or "", parts.port)
+        connection = self._kept(origin) or await self._connect(parts.scheme, parts.hostname or "", parts.port, until)
         try:
-            await connection.exchange(head + request.body, request.method == "HEAD", self._write_s)
+            await connection.exchange(head + request.body, request.method == "HEAD", self._write_s, until)
             return Reply(connection, lambda done: self._take_back(origin, done))
         except BaseException:
             connection.abort()
@@ -145,12 +147,12 @@ class HttpClient:
         else:
             connection.abort()
 
-    async def _connect(self, scheme: str, host: str, port: int | None) -> Connection:
+    async def _connect(self, scheme: str, host: str, port: int | None, until: float) -> Connection:
         if scheme == "https" and self._context is None:
             self._context = self._tls()
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(self._connect_s):
+            async with asyncio.timeout_at(min(until, loop.time() + self._connect_s)):
                 _, connection = await loop.create_connection(
                     lambda: Connection(loop),
                     host,
@@ -158,6 +160,8 @@ class HttpClient:
                     ssl=self._context if scheme == "https" else None,
                 )
         except (OSError, TimeoutError, UnicodeError) as error:  # UnicodeError: a host name that IDNA refuses
+            if loop.time() >= until:
+                raise TimeoutError from error
             raise HttpFailure("no connection") from error
         return connection
 

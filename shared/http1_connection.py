@@ -4,6 +4,7 @@ Framing that is not to the letter of RFC 9112 is a failure, never a guess.
 """
 
 import asyncio
+import math
 import re
 import select
 import socket
@@ -17,6 +18,7 @@ _MAX_CHUNK_LINE = 4 * 1024
 _PIECE = 16 * 1024
 _STATUS_LINE = re.compile(r"HTTP/1\.[01] ([1-9]\d\d)(?: .*)?")
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
+_HEX_DIGITS = b"0123456789abcdefABCDEF"
 _BODILESS = frozenset({204, 304})
 
 
@@ -34,13 +36,17 @@ class Connection(asyncio.Protocol):
         self.headers: Mapping[str, str] = {}
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._until = math.inf  # how long the waiter waits
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = math.inf
         self._write_paused = False
         self._lost = False
         self._reset(bodiless=False)
         self._parse: Callable[[], bool] = self._nothing_asked
 
     def _reset(self, *, bodiless: bool) -> None:
-        self._in = bytearray()
+        self._in = b""
+        self._at = 0  # what stands before it in `_in` is done with
         self._out: list[bytes] = []
         self._out_size = 0
         self._read_paused = False
@@ -55,39 +61,52 @@ class Connection(asyncio.Protocol):
 
     # --- what a client asks
 
-    async def exchange(self, message: bytes, bodiless: bool, write_s: float) -> None:
-        """Send a request, wait for the reply's head."""
+    async def exchange(self, message: bytes, bodiless: bool, write_s: float, until: float = math.inf) -> None:
+        """Send a request, wait for the reply's head; TimeoutError at `until` in the loop's time."""
         assert self._transport is not None
         self._reset(bodiless=bodiless)
         if self._lost:
             raise HttpFailure("the connection is closed")
         self._transport.write(message)
-        try:
-            async with asyncio.timeout(write_s if self._write_paused else None):
-                while self._write_paused and not self._head_done:
-                    await self._wait()
-        except TimeoutError as error:
-            raise HttpFailure("the peer does not take the request") from error
+        if self._write_paused:
+            await self._written(self.loop.time() + write_s, until)
         while not self._head_done:
-            await self._wait()
+            await self._wait(until)
 
-    async def take(self) -> bytes:
+    async def _written(self, patience: float, until: float) -> None:
+        try:
+            while self._write_paused and not self._head_done:
+                await self._wait(min(patience, until))
+        except TimeoutError as error:
+            if until <= patience:
+                raise
+            raise HttpFailure("the peer does not take the request") from error
+
+    async def take(self, until: float = math.inf) -> bytes:
         """The bytes of the body that are here, waiting for the first; b"" at the end. Of a flood only some at a time:
-        the first of them would wait for the work on all others."""
+        the first of them would wait for the work on all others. TimeoutError at `until` in the loop's time."""
         while not self._out:
             if self._done:
                 return b""
-            await self._wait()
-        taken, size = 1, len(self._out[0])
-        while taken < len(self._out) and size < _PIECE:
-            size += len(self._out[taken])
-            taken += 1
-        piece = self._out[0] if taken == 1 else b"".join(self._out[:taken])
-        del self._out[:taken]
-        self._out_size -= size
+            await self._wait(until)
+        if self._out_size <= _PIECE:
+            piece = b"".join(self._out)
+            self._out.clear()
+        else:
+            piece = self._some_of_many()
+        self._out_size -= len(piece)
         if self._read_paused and self._out_size <= HIGH_WATER and self._transport is not None:
             self._read_paused = False
             self._transport.resume_reading()
+        return piece
+
+    def _some_of_many(self) -> bytes:
+        taken, size = 1, len(self._out[0])
+        while size < _PIECE:
+            size += len(self._out[taken])
+            taken += 1
+        piece = b"".join(self._out[:taken])
+        del self._out[:taken]
         return piece
 
     def put_back(self, piece: bytes) -> None:
@@ -110,18 +129,43 @@ class Connection(asyncio.Protocol):
         return not poll.poll(0)
 
     def abort(self) -> None:
+        self._unset_alarm()
         if self._transport is not None and not self.loop.is_closed():
             self._transport.abort()
 
-    async def _wait(self) -> None:
+    async def _wait(self, until: float) -> None:
         self._raise_failure()
         self._waiter = self.loop.create_future()
+        self._until = until
+        if until < self._alarm_at:
+            self._set_alarm(until)
         try:
             await self._waiter
         finally:
             self._waiter = None
         if not self._out:  # what arrived before the break is the reader's
             self._raise_failure()
+
+    def _set_alarm(self, at: float) -> None:
+        """One timer serves many waits, because a timer for each piece costs more than the piece: one that rings too
+        early is set again, and only a wait that ends before it moves it."""
+        self._unset_alarm()
+        self._alarm = self.loop.call_at(at, self._ring)
+        self._alarm_at = at
+
+    def _unset_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm, self._alarm_at = None, math.inf
+
+    def _ring(self) -> None:
+        self._alarm, self._alarm_at = None, math.inf
+        if self._waiter is None or self._waiter.done():
+            return
+        if self.loop.time() >= self._until:
+            self._waiter.set_exception(TimeoutError())
+        elif self._until < math.inf:
+            self._set_alarm(self._until)
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
@@ -140,12 +184,13 @@ class Connection(asyncio.Protocol):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def data_received(self, data: bytes) -> None:
-        self._in += data
+        self._in = self._in + data if self._in else data
         try:
             while self._parse():
                 pass
         except HttpFailure as failure:
             self._fail(failure)
+        self._in, self._at = self._in[self._at :], 0
         if self._out_size > HIGH_WATER and not self._read_paused and self._transport is not None:
             self._read_paused = True
             self._transport.pause_reading()
@@ -162,6 +207,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
+        self._unset_alarm()
         if not self._done:
             self._fail(HttpFailure("the connection is lost"))
 
@@ -180,19 +226,23 @@ class Connection(asyncio.Protocol):
 
     # --- the parser's states: each consumes what it can of `_in`, and says whether the next may go on at once
 
+    @property
+    def _unread(self) -> int:
+        return len(self._in) - self._at
+
     def _nothing_asked(self) -> bool:
         self._reusable = False  # bytes nobody asked for: not to be taken for the next reply
-        self._in.clear()
+        self._at = len(self._in)
         return False
 
     def _parse_head(self) -> bool:
-        end = self._in.find(b"\r\n\r\n")
+        end = self._in.find(b"\r\n\r\n", self._at)
         if end < 0:
-            if len(self._in) > _MAX_HEAD:
+            if self._unread > _MAX_HEAD:
                 raise HttpFailure("the reply's head is too large")
             return False
-        lines = self._in[:end].decode("latin-1").split("\r\n")
-        del self._in[: end + 4]
+        lines = self._in[self._at : end].decode("latin-1").split("\r\n")
+        self._at = end + 4
         line = _STATUS_LINE.fullmatch(lines[0])
         if line is None:
             raise HttpFailure("the reply is no HTTP")
@@ -204,7 +254,7 @@ class Connection(asyncio.Protocol):
         self.headers = _headers(lines[1:])
         self._choose_framing(lines[0])
         self._head_done = True
-        return bool(self._in) and not self._done
+        return self._unread > 0 and not self._done
 
     def _choose_framing(self, status_line: str) -> None:
         options = self.headers.get("connection", "").lower()
@@ -237,55 +287,66 @@ class Connection(asyncio.Protocol):
         return False
 
     def _parse_to_close(self) -> bool:
-        self._left = len(self._in)
+        self._left = self._unread
         self._emit()
         return False
 
     def _parse_chunk_line(self) -> bool:
-        end = self._in.find(b"\r\n")
-        if end < 0:
-            if len(self._in) > _MAX_CHUNK_LINE:
-                raise HttpFailure("a chunk's head is too large")
-            return False
-        line = _CHUNK_LINE.fullmatch(self._in, 0, end)
-        if line is None:
-            raise HttpFailure("a chunk's head is not valid")
-        self._left = int(line[1], 16)
-        del self._in[: end + 2]
-        self._parse = self._parse_chunk if self._left else self._parse_trailers
-        return bool(self._in)
+        """All chunks that are here as a whole, in one go; the states after this one are for what is torn apart, and
+        for the last."""
+        data, at, size = self._in, self._at, 1
+        while size:
+            end = data.find(b"\r\n", at)
+            if end < 0:
+                self._at = at
+                if len(data) - at > _MAX_CHUNK_LINE:
+                    raise HttpFailure("a chunk's head is too large")
+                return False
+            size = _chunk_size(data[at:end])
+            at = end + 2
+            end = at + size
+            if data[end : end + 2] != b"\r\n":
+                break
+            if size:
+                self._out.append(data[at:end])
+                self._out_size += size
+                at = end + 2
+        self._at, self._left = at, size
+        self._parse = self._parse_chunk if size else self._parse_trailers
+        return self._unread > 0
 
     def _parse_chunk(self) -> bool:
         self._emit()
         if self._left:
             return False
         self._parse = self._parse_chunk_end
-        return bool(self._in)
+        return self._unread > 0
 
     def _parse_chunk_end(self) -> bool:
-        if len(self._in) < 2:
+        if self._unread < 2:
             return False
-        if not self._in.startswith(b"\r\n"):
+        if not self._in.startswith(b"\r\n", self._at):
             raise HttpFailure("a chunk is longer than it says")
-        del self._in[:2]
+        self._at += 2
         self._parse = self._parse_chunk_line
-        return bool(self._in)
+        return self._unread > 0
 
     def _parse_trailers(self) -> bool:
-        end = self._in.find(b"\r\n")
-        if end < 0 or end > _MAX_HEAD:
-            if len(self._in) > _MAX_HEAD:
+        end = self._in.find(b"\r\n", self._at)
+        if end < 0 or end - self._at > _MAX_HEAD:
+            if self._unread > _MAX_HEAD:
                 raise HttpFailure("the reply's trailers are too large")
             return False
-        del self._in[: end + 2]
-        if end == 0:
+        last = end == self._at
+        self._at = end + 2
+        if last:
             self._end()
-        return bool(self._in) and not self._done
+        return self._unread > 0 and not self._done
 
     def _emit(self) -> None:
-        piece = bytes(self._in[: self._left]) if len(self._in) > self._left else bytes(self._in)
+        piece = self._in[self._at : self._at + self._left]
         if piece:
-            del self._in[: len(piece)]
+            self._at += len(piece)
             self._left -= len(piece)
             self._out.append(piece)
             self._out_size += len(piece)
@@ -293,8 +354,17 @@ class Connection(asyncio.Protocol):
     def _end(self) -> None:
         self._done = True
         self._parse = self._nothing_asked
-        if self._in:
+        if self._unread:
             self._nothing_asked()
+
+
+def _chunk_size(line: bytes) -> int:
+    if 0 < len(line) < 16 and not line.strip(_HEX_DIGITS):  # digits alone, as nearly every peer writes it
+        return int(line, 16)
+    found = _CHUNK_LINE.fullmatch(line)
+    if found is None:
+        raise HttpFailure("a chunk's head is not valid")
+    return int(found[1], 16)
 
 
 def _headers(lines: Iterable[str]) -> dict[str, str]:

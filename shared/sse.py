@@ -5,7 +5,9 @@ strings; so everything here works on bytes and knows CR, LF and CRLF only.
 """
 
 import re
-from typing import Literal, NamedTuple
+from typing import Literal
+
+from msgspec import Struct
 
 from shared.errors import GatewayError
 
@@ -17,7 +19,7 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]')
 
 
-class SseEvent(NamedTuple):
+class SseEvent(Struct, frozen=True, gc=False):
     """One event. `bare` is JSON that stood outside any field, as the upstream sends errors in mid-stream."""
 
     data: bytes
@@ -51,11 +53,13 @@ class SseSplitter:
         if self._total > self._max_total:
             raise GatewayError("upstream_invalid_response", "The upstream's reply is too large.")
         events: list[SseEvent] = []
+        if not (self._data or self._bare or self._event or self._after_cr):
+            data = self._take_plain(data, events)
+            if not data:
+                return events
         self._buffer += data
         if not self._started and not self._skip_bom():
             return []
-        if not (self._data or self._bare or self._event or self._after_cr):
-            self._take_plain(events)
         for line in self._lines():
             self._take(line, events)
         self._check_size(self._size + len(self._buffer))
@@ -72,21 +76,27 @@ class SseSplitter:
         self._end_event(events)
         return events
 
-    def _take_plain(self, events: list[SseEvent]) -> None:
+    def _take_plain(self, data: bytes, events: list[SseEvent]) -> bytes:
         """Whole events of one data line with CRLF line ends, which is all that the upstream sends unless something is
-        wrong."""
-        buffer, start = self._buffer, 0
-        while (end := buffer.find(b"\r\n\r\n", max(start, self._searched - 3))) >= 0:
-            value = bytes(buffer[start + 6 : end])
-            if not buffer.startswith(b"data: ", start) or b"\n" in value or b"\r" in value:
-                break
+        wrong, in one go; gives back what has to be read line by line."""
+        end = data.rfind(b"\r\n\r\n") + 4
+        if end < 4:
+            return data
+        whole = data[:end]
+        if self._buffer:
+            whole = bytes(self._buffer) + whole
+        values = whole[6:-4].split(b"\r\n\r\ndata: ")
+        marks = 2 * len(values)  # there is no line end but those that end the events
+        if not whole.startswith(b"data: ") or whole.count(b"\n") != marks or whole.count(b"\r") != marks:
+            return data
+        for value in values:
             if len(value) > self._max_event:
                 self._check_size(len(value))
             events.append(SseEvent(value))
-            start = end + 4
-        if start:
-            del buffer[:start]
-            self._searched = 0
+        self._started = True
+        self._buffer.clear()
+        self._searched = 0
+        return data[end:]
 
     def _skip_bom(self) -> bool:
         """Whether the start is settled: a byte order mark may come in pieces."""
@@ -167,6 +177,6 @@ class SseSplitter:
 def frame(data: bytes | str, event: str | None = None) -> bytes:
     """One event as bytes: `event:` where given, a `data:` field per line, LF line ends, the blank line that ends it."""
     encoded = data.encode() if isinstance(data, str) else data
-    if b"\n" in encoded or b"\r" in encoded:
+    if encoded.find(b"\n") >= 0 or encoded.find(b"\r") >= 0:  # `in` costs several times a `find`
         encoded = b"\ndata: ".join(_LINE_END.split(encoded))
     return b"event: %b\ndata: %b\n\n" % (event.encode(), encoded) if event else b"data: %b\n\n" % encoded

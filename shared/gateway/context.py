@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from datetime import date, timedelta
+from datetime import UTC, date, datetime
 from functools import lru_cache
 
 from msgspec import Struct, field
@@ -15,16 +15,17 @@ from starlette.requests import Request
 from shared.errors import GatewayError
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_PAIRS = [first + second for first in _CROCKFORD for second in _CROCKFORD]
+_CROCKFORD_PAIRS = [first + second for first in _CROCKFORD for second in _CROCKFORD]
+_PAIR_SHIFTS = tuple(range(120, -1, -10))
 _CLIENT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_EPOCH, _DAY_S = date(1970, 1, 1), 86_400
+_DAY_S = 86_400
 _SAFETY_S = 3.0  # what is kept back of the function's time for the last frame and the settlement
 
 
 def ulid(now_ms: int) -> str:
     """26 characters: 48 bits of time, 80 of chance; sorts by time."""
     number = (now_ms << 80) | secrets.randbits(80)
-    return "".join([_PAIRS[(number >> shift) & 1023] for shift in range(120, -1, -10)])
+    return "".join([_CROCKFORD_PAIRS[(number >> shift) & 1023] for shift in _PAIR_SHIFTS])
 
 
 def call_id(prefix: str) -> str:
@@ -96,10 +97,10 @@ class Exchange(Struct):
         return None if self.first_byte is None else round((self.first_byte - self.started) * 1000)
 
 
-@lru_cache(maxsize=4)
-def _utc_day(since_epoch: int) -> tuple[date, str]:
-    """The date and its name (yyyymmdd)."""
-    day = _EPOCH + timedelta(days=since_epoch)
+@lru_cache(maxsize=8)
+def _utc_day(number: int) -> tuple[date, str]:
+    """The days since 1970 as a date and as yyyymmdd."""
+    day = datetime.fromtimestamp(number * _DAY_S, UTC).date()
     return day, day.strftime("%Y%m%d")
 
 

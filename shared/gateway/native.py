@@ -12,11 +12,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shared.dialects.contract import Dialect
-from shared.dialects.gemini_native.elements import Element
+from shared.dialects.gemini_native.elements import Element, Elements, Run
 from shared.dialects.gemini_native.errors import error_body, render_error, unimplemented
 from shared.dialects.gemini_native.framing import ArrayWriter, EventWriter, Writer, compact, pretty
 from shared.dialects.gemini_native.masks import apply_mask
 from shared.dialects.gemini_native.query import Options
+from shared.dialects.gemini_native.reading import apart
 from shared.dialects.gemini_native.request import read_count, read_generate
 from shared.errors import GatewayError
 from shared.gateway.budgets import estimate
@@ -85,9 +86,9 @@ class Native:
     async def _generate(self, asked: Asked, endpoint: str) -> Response:
         answer, call, choices = await self._admitted(asked, endpoint, stream=False)
         async with self._life.settled(answer), in_time(asked.exchange):
-            elements = candidates(self._upstream, call, choices, asked.model, asked.exchange, answer.meter)
-            async with aclosing(elements):
-                (element,) = [element async for element in elements]  # to the end: its reason stands in the row
+            bursts = candidates(self._upstream, call, choices, asked.model, asked.exchange, answer.meter)
+            async with aclosing(bursts):
+                ((element,),) = [burst async for burst in bursts]  # to the end: its reason stands in the row
             content = _content(element, asked.options, compactly=False, line_end=b"\n")
             return answer.respond(content, call.notes)
 
@@ -99,10 +100,10 @@ class Native:
         writer: Writer = EventWriter() if options.sse else ArrayWriter()
 
         async def frames() -> AsyncGenerator[bytes]:
-            elements = candidates(self._upstream, call, choices, asked.model, exchange, answer.meter)
-            async with aclosing(elements):
-                async for element in elements:
-                    yield writer.element(_content(element, options, compactly=options.sse))
+            bursts = candidates(self._upstream, call, choices, asked.model, exchange, answer.meter)
+            async with aclosing(bursts):
+                async for burst in bursts:
+                    yield writer.elements(_contents(burst, options))
             if tail := writer.close():
                 yield tail
 
@@ -173,6 +174,16 @@ class Native:
         )
         content = passed(content, asked.options)
         return json_bytes(content, {"x-gateway-model": asked.exchange.served or asked.model.id})
+
+
+def _contents(burst: Elements, options: Options) -> list[bytes]:
+    contents: list[bytes] = []
+    for element in burst if options.mask is None else apart(burst):
+        if isinstance(element, Run):
+            contents += element.raws
+        else:
+            contents.append(_content(element, options, compactly=options.sse))
+    return contents
 
 
 def _content(element: Element, options: Options, *, compactly: bool, line_end: bytes = b"") -> bytes:

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from shared.dialects.contract import Dialect
 from shared.dialects.gemini_native.canonical import canonical
 from shared.dialects.gemini_native.query import read_options
+from shared.dialects.gemini_native.reading import parsed
 from shared.dialects.gemini_native.request import owned
 from shared.dialects.gemini_native.shown import written
 from shared.errors import GatewayError
@@ -16,7 +17,7 @@ from shared.gateway.budgets import estimate
 from shared.gateway.context import Exchange
 from shared.gateway.native_life import Asked, NativeLife, json_bytes
 from shared.gateway.native_objects import OwnedResources, Owners, unknown
-from shared.gateway.native_upstream import NativeUpstream, parsed, passed
+from shared.gateway.native_upstream import NativeUpstream, passed
 from shared.gateway.request_body import read_body
 from shared.gemini.client import RelayCall
 from shared.gemini.usage import read_usage

@@ -18,6 +18,11 @@ class EchoCut:
         self._filter: StripEcho | None = StripEcho(prefix) if prefix else None
         self._whole = whole
 
+    @property
+    def over(self) -> bool:
+        """Whether whatever comes now passes as it is."""
+        return self._filter is None
+
     def feed(self, element: Element) -> Element | None:
         """None: nothing of this chunk is left."""
         rows = candidates_of(element.chunk)

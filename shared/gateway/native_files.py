@@ -10,13 +10,14 @@ from shared.dialects.contract import Dialect
 from shared.dialects.gemini_native.errors import render_error, unimplemented
 from shared.dialects.gemini_native.framing import pretty
 from shared.dialects.gemini_native.query import read_options
+from shared.dialects.gemini_native.reading import parsed
 from shared.dialects.gemini_native.shown import written
 from shared.errors import GatewayError
 from shared.gateway.context import Exchange
 from shared.gateway.direct_uploads import DirectUploads, goes_past
 from shared.gateway.native_life import NativeLife, json_bytes
 from shared.gateway.native_objects import OwnedResources, Owners, unknown
-from shared.gateway.native_upstream import NativeUpstream, parsed, passed
+from shared.gateway.native_upstream import NativeUpstream, passed
 from shared.gateway.request_body import read_bytes
 from shared.gemini.client import RelayCall
 from shared.stores.protocols import OwnedObject

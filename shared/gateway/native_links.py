@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
-from shared.dialects.gemini_native.elements import Element
+from shared.dialects.gemini_native.elements import Elements
 from shared.errors import GatewayError
 from shared.gateway.context import Exchange
 from shared.gateway.metering import Meter
@@ -40,26 +40,38 @@ def media_of(
     return services.media(key, body, request, exchange) if ours else None
 
 
-async def relayed(
+def relayed(
     upstream: NativeUpstream, call: NativeCall, model: ResolvedModel, exchange: Exchange, meter: Meter
-) -> AsyncGenerator[Element]:
-    """`NativeUpstream.relay` with what the request refers to made ready; once more with its links inlined where the
-    upstream could not fetch them and has said nothing else yet."""
-    media, begun = call.media, False
-    if media is not None:
-        call.request = await media.ready(call.request, model.id, upstream)
-        call.credential_id = media.credential_id or call.credential_id
+) -> AsyncGenerator[Elements]:
+    """`NativeUpstream.relay` with what the request refers to made ready."""
+    if call.media is None:
+        return upstream.relay(call, model, exchange, meter)
+    return _with_media(upstream, call, call.media, model, exchange, meter)
+
+
+async def _with_media(
+    upstream: NativeUpstream,
+    call: NativeCall,
+    media: RequestMedia,
+    model: ResolvedModel,
+    exchange: Exchange,
+    meter: Meter,
+) -> AsyncGenerator[Elements]:
+    """Once more with its links inlined where the upstream could not fetch them and has said nothing else yet."""
+    begun = False
+    call.request = await media.ready(call.request, model.id, upstream)
+    call.credential_id = media.credential_id or call.credential_id
     try:
-        async with aclosing(upstream.relay(call, model, exchange, meter)) as elements:
-            async for element in elements:
+        async with aclosing(upstream.relay(call, model, exchange, meter)) as bursts:
+            async for burst in bursts:
                 begun = True
-                yield element
+                yield burst
         return
     except GatewayError as error:
-        inlined = await media.inlined(call.request) if media and not begun and error.reason == "url_fetch" else None
+        inlined = await media.inlined(call.request) if not begun and error.reason == "url_fetch" else None
         if inlined is None:
             raise
     call.request = inlined
-    async with aclosing(upstream.relay(call, model, exchange, meter)) as elements:
-        async for element in elements:
-            yield element
+    async with aclosing(upstream.relay(call, model, exchange, meter)) as bursts:
+        async for burst in bursts:
+            yield burst

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from shared.dialects.gemini_native import embeddings, predict
 from shared.dialects.gemini_native.embeddings import Embedding
+from shared.dialects.gemini_native.reading import parsed
 from shared.dialects.gemini_native.shown import written
 from shared.errors import GatewayError
 from shared.events import Event, Usage
@@ -16,7 +17,7 @@ from shared.gateway.budgets import estimate
 from shared.gateway.context import in_time
 from shared.gateway.fan_out import merged
 from shared.gateway.native_life import Asked, NativeAnswer, NativeLife
-from shared.gateway.native_upstream import NativeUpstream, parsed, passed
+from shared.gateway.native_upstream import NativeUpstream, passed
 from shared.gateway.telemetry import log
 from shared.gemini.usage import estimate_tokens, read_usage
 

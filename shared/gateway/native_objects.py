@@ -6,9 +6,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from shared.dialects.gemini_native.reading import parsed
 from shared.errors import GatewayError
 from shared.gateway.context import Exchange
-from shared.gateway.native_upstream import NativeUpstream, parsed
+from shared.gateway.native_upstream import NativeUpstream
 from shared.gemini.client import RelayCall
 from shared.stores.protocols import OwnedObject, OwnedObjectStore, StoreUnavailable
 

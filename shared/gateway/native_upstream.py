@@ -1,30 +1,28 @@
 """The upstream for native clients: the same credentials, retries and hops, and replies as the bytes they came in."""
 
-import json
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
 from msgspec import Struct, field
 
-from shared.dialects.gemini_native import joined
-from shared.dialects.gemini_native.elements import Element, Gate
+from shared.dialects.gemini_native.elements import Element, Elements
 from shared.dialects.gemini_native.framing import ArrayObjects, EventObjects, Splitter
 from shared.dialects.gemini_native.query import Options
+from shared.dialects.gemini_native.reading import parsed, read
 from shared.dialects.gemini_native.shown import written
 from shared.errors import GatewayError
 from shared.events import End
 from shared.gateway.context import Exchange
 from shared.gateway.metering import Meter
+from shared.gateway.native_attempt import Attempt, Join
 from shared.gateway.native_echo import EchoCut
 from shared.gateway.recovery import AskAgain, Progress
 from shared.gateway.request_media import RequestMedia
 from shared.gateway.telemetry import log
-from shared.gateway.upstream import Hop, Upstream, note
+from shared.gateway.upstream import Upstream, note
 from shared.gemini.catalog import ResolvedModel
 from shared.gemini.client import RelayCall, RelayReply
-from shared.gemini.finish import finish_class
-from shared.gemini.reader import ReplyReader
 from shared.gemini.types import GenerateContentRequest
 from shared.json_codec import encode
 from shared.sse import MAX_EVENT_BYTES
@@ -50,52 +48,12 @@ class NativeCall(Struct):
         query = (*self.query, ("alt", "sse")) if self.stream and self.sse else self.query
         return RelayCall(f"models/{model_id}:{method}", encode(request), query=query, patient=not self.stream)
 
+    def attempt(self, slot: Credential, join: Join, number: int) -> Attempt:
+        echo = EchoCut(self.echo_prefix, whole=not self.stream)
+        return Attempt(slot, join, number, echo, stream=self.stream, joins=self.join)
+
     def splitter(self) -> Splitter:
         return EventObjects() if self.sse else ArrayObjects()
-
-
-class _Join(Struct):
-    """What earlier hops, and answers that were asked for again, leave behind for the chunks of later ones."""
-
-    usages: list[Mapping[str, Any]] = field(default_factory=list)
-    response_id: str = ""
-    last_usage: Mapping[str, Any] = field(default_factory=dict)
-    held: list[Element] = field(default_factory=list)
-
-    def watch(self, chunk: Mapping[str, Any]) -> None:
-        self.response_id = self.response_id or str(chunk.get("responseId", ""))
-        if isinstance(usage := chunk.get("usageMetadata"), Mapping):
-            self.last_usage = usage
-
-    def next_hop(self) -> None:
-        self.usages.append(self.last_usage)
-        self.last_usage = {}
-
-    def element(self, element: Element) -> Element:
-        if not self.usages:
-            return element
-        return Element(joined.later(element.chunk, self.response_id, self.usages), None)
-
-    @property
-    def spent(self) -> list[Mapping[str, Any]]:
-        """What has been used so far, call by call."""
-        return [*self.usages, self.last_usage] if self.last_usage else self.usages
-
-
-class _Attempt(Struct):
-    """One try at an answer, over all its hops."""
-
-    slot: Credential
-    join: _Join
-    number: int  # among the upstream calls of the request
-    reader: ReplyReader = field(default_factory=ReplyReader)
-    hop: Hop = field(default_factory=Hop)
-
-    @property
-    def settled(self) -> bool:
-        """Whether the upstream has named a reason for the end that is no fault."""
-        reason = self.reader.finish
-        return reason not in ("", "FINISH_REASON_UNSPECIFIED") and finish_class(reason) not in ("fault", "account")
 
 
 class NativeUpstream(Upstream):
@@ -107,23 +65,26 @@ class NativeUpstream(Upstream):
 
     async def relay(
         self, call: NativeCall, model: ResolvedModel, exchange: Exchange, meter: Meter
-    ) -> AsyncGenerator[Element]:
-        """The objects of one answer: one for a plain call, a stream's chunks else. Raises GatewayError."""
+    ) -> AsyncGenerator[Elements]:
+        """The objects of one answer, those together that came together: one for a plain call, a stream's chunks else.
+        Raises GatewayError."""
         progress = self.recovery.begin(call.request, model, exchange)
         call.notes[:] = _notes(progress, model)
         spent: list[Mapping[str, Any]] = []
         while True:
             progress.attempts += 1
-            slot, join = None, _Join(spent)
+            slot, join = None, Join(spent)
             try:
                 slot = await self.slot(progress.model_id, progress.bad_slots, call.credential_id)
                 meter.outcome.attempts += 1
                 meter.outcome.use(slot)
-                attempt = _Attempt(slot, join, meter.outcome.attempts)
-                async with aclosing(self._judged(call, progress, attempt, exchange, meter)) as elements:
-                    async for element in elements:
+                attempt = call.attempt(slot, join, meter.outcome.attempts)
+                async with aclosing(self._relayed(call, progress, attempt, exchange, meter)) as bursts:
+                    async for burst in bursts:
                         progress.shown = True
-                        yield element
+                        yield burst
+                if last := _last(attempt, progress, meter):
+                    yield last
                 return
             except GatewayError as error:
                 if progress.shown or not await self.recovery.recover(error, progress, slot, model, exchange):
@@ -178,64 +139,38 @@ class NativeUpstream(Upstream):
             self.pool.rest(slot, model_id, error)
             raise
 
-    async def _judged(
-        self, call: NativeCall, progress: Progress, attempt: _Attempt, exchange: Exchange, meter: Meter
-    ) -> AsyncGenerator[Element]:
-        """The objects of an answer worth showing. One that says nothing, or that the model failed at, is asked for once
-        more; the second time it is the answer, with the upstream's own word for it."""
-        gate, echo = Gate(), EchoCut(call.echo_prefix, whole=not call.stream)
-        async with aclosing(self._relayed(call, progress, attempt, exchange, meter)) as elements:
-            async for element in elements:
-                for passed in gate.feed(element, settled=attempt.settled):
-                    if shown := echo.feed(passed):
-                        yield shown
-        end = _end(attempt.reader, complete=not call.stream)
-        meter.outcome.finish_reason = end.reason if end else ""
-        if end is not None and not gate.visible:
-            _judge(end, progress)
-        for passed in gate.close(void=end is not None and end.finish == "fault"):
-            if shown := echo.feed(passed):
-                yield shown
-
     async def _relayed(
-        self, call: NativeCall, progress: Progress, attempt: _Attempt, exchange: Exchange, meter: Meter
-    ) -> AsyncGenerator[Element]:
-        """The objects of one attempt, its hops joined. The reader has read what has been yielded, and no more."""
-        reader, hop, join = attempt.reader, attempt.hop, attempt.join
-        whole: list[Element] = []
+        self, call: NativeCall, progress: Progress, attempt: Attempt, exchange: Exchange, meter: Meter
+    ) -> AsyncGenerator[Elements]:
+        """The objects of one attempt, its hops joined."""
+        reader, hop = attempt.reader, attempt.hop
         try:
             while hop.wanted:
                 relay = call.relay(progress.model_id, hop.request(progress.request))
                 fresh = hop.number > 0
                 try:
-                    async with aclosing(
-                        self._objects(call, relay, attempt.slot, progress, exchange, meter)
-                    ) as elements:
-                        async for element in elements:
+                    async with aclosing(self._objects(call, relay, attempt.slot, progress, exchange, meter)) as bursts:
+                        async for burst in bursts:
                             exchange.mark_first_byte()
                             if fresh:
-                                reader.next_hop()
-                                join.next_hop()
+                                attempt.next_hop()
                                 fresh = False
-                            reader.feed(element.chunk)  # an error object raises
-                            join.watch(element.chunk)
-                            if not call.stream:
-                                whole.append(element)
-                            elif call.join and (join.held or joined.ends_hop(element.chunk)):
-                                join.held.append(element)  # what it becomes is known at the end of the hop
-                            else:
-                                yield join.element(element)
+                            shown, failure = attempt.feed(burst)
+                            if shown:
+                                yield shown
+                            if failure is not None:
+                                raise failure
                     hop.follow(reader, may_go_on=call.join and self.may_hop(hop, exchange))
                 except GatewayError as error:
                     if not call.join or not await self.resume(hop, reader, error, fresh=fresh, exchange=exchange):
                         raise
-                for element in _settled(join, more=hop.wanted):
-                    yield element
+                if shown := attempt.end_hop():
+                    yield shown
         finally:  # also where the client has left
             if reader.started:
                 note(meter, reader, attempt.number)
-        if whole:
-            yield _one(whole, join)
+        if shown := attempt.whole():
+            yield shown
 
     async def _objects(
         self,
@@ -245,24 +180,30 @@ class NativeUpstream(Upstream):
         progress: Progress,
         exchange: Exchange,
         meter: Meter,
-    ) -> AsyncGenerator[Element]:
-        """The objects of one upstream call, each with its bytes."""
+    ) -> AsyncGenerator[Elements]:
+        """The objects of one upstream call, each with its bytes; those that came together as one burst."""
         remaining_s, thinking = exchange.remaining_s, progress.thinking
         async with self.client.relay(relay, slot.key, deadline_s=remaining_s, thinking=thinking) as reply:
             tier = reply.headers.get("x-gemini-service-tier", "").lower()
             meter.outcome.service_tier = tier or meter.outcome.service_tier
             if not call.stream:
-                yield _element(await whole_body(reply))
+                raw = await whole_body(reply)
+                yield [Element(parsed(raw), raw)]
                 return
             splitter, seen = call.splitter(), False
             async for piece in reply.pieces:
-                for raw in splitter.feed(piece):
+                burst, failure = read(splitter.feed(piece))
+                if burst:
                     seen = True
-                    yield _element(raw)
-            for raw in splitter.close():
-                seen = True
-                yield _element(raw)
-            if not seen:
+                    yield burst
+                if failure is not None:
+                    raise failure
+            burst, failure = read(splitter.close())
+            if burst:
+                yield burst
+            if failure is not None:
+                raise failure
+            if not (seen or burst):
                 raise GatewayError("upstream_invalid_response", "The upstream's reply is empty.")
 
 
@@ -275,35 +216,19 @@ async def whole_body(reply: RelayReply) -> bytes:
     return bytes(gathered)
 
 
-def parsed(raw: bytes) -> dict[str, Any]:
-    """A reply of the upstream as an object; raises `upstream_invalid_response`."""
-    try:
-        value = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise GatewayError("upstream_invalid_response", "The upstream's reply is not valid JSON.") from error
-    if isinstance(value, list) and len(value) == 1:
-        value = value[0]  # an error may come wrapped in an array
-    if not isinstance(value, dict):
-        raise GatewayError("upstream_invalid_response", "The upstream's reply is no JSON object.")
-    return value
-
-
 def passed(raw: bytes, options: Options) -> bytes:
     """A plain reply as it came, or the part of it that the client wants to see."""
     return raw if options.mask is None else written(parsed(raw), options)
 
 
-def _element(raw: bytes) -> Element:
-    return Element(parsed(raw), raw)
-
-
-def _settled(join: _Join, *, more: bool) -> list[Element]:
-    """What was held at the end of a hop: without its ending where another hop follows."""
-    held, join.held = join.held, []
-    if not more:
-        return [join.element(element) for element in held]
-    open_ended = [Element(joined.unfinished(element.chunk), None) for element in held]
-    return [join.element(element) for element in open_ended if joined.shows_something(element.chunk)]
+def _last(attempt: Attempt, progress: Progress, meter: Meter) -> Elements:
+    """What was held back to the end of an answer. One that says nothing, or that the model failed at, is asked for
+    once more; the second time it is the answer, with the upstream's own word for it."""
+    end = attempt.end()
+    meter.outcome.finish_reason = end.reason if end else ""
+    if end is not None and not attempt.visible:
+        _judge(end, progress)
+    return attempt.rest(void=end is not None and end.finish == "fault")
 
 
 def _judge(end: End, progress: Progress) -> None:
@@ -319,24 +244,3 @@ def _notes(progress: Progress, model: ResolvedModel) -> list[str]:
     """Items for `x-gateway-warnings`: another model than the one sent first, and what was repaired."""
     notes = [f"model:{progress.model_id}"] if progress.model_id != model.id else []
     return notes + [f"repaired:{reason}" for reason in sorted(progress.repaired)]
-
-
-def _one(hops: list[Element], join: _Join) -> Element:
-    """Plain replies to all hops as one."""
-    if len(hops) == 1:
-        return join.element(hops[0])
-    before = join.usages[: len(join.usages) - len(hops) + 1]  # of answers that were asked for again
-    whole = joined.whole([hop.chunk for hop in hops])
-    return Element(joined.later(whole, join.response_id, before) if before else whole, None)
-
-
-def _end(reader: ReplyReader, *, complete: bool) -> End | None:
-    """How the answer ended; a stream without a word for it broke off, a whole body without one is what it is."""
-    try:
-        end = reader.close()[-1]
-    except GatewayError:
-        if complete:
-            return None
-        raise
-    assert isinstance(end, End)
-    return end

@@ -211,13 +211,10 @@ class Pipeline:
         media = services.media(key, body, translation.request, exchange)
         return Call(exchange, dialect, model, translation, meter, keeper, await meter.admit(), memory, media=media)
 
-    async def _events(self, call: Call) -> AsyncGenerator[tuple[int, list[Event]]]:
+    def _events(self, call: Call) -> AsyncGenerator[tuple[int, list[Event]]]:
         """(choice, events) as the client should see them, those together that came together."""
         call.meter.before_upstream()
-        answers = [self._choice(call) for _ in range(call.translation.choices)]
-        async with aclosing(merged(answers)) as bursts:
-            async for item in bursts:
-                yield item
+        return merged([self._choice(call) for _ in range(call.translation.choices)])
 
     async def _choice(self, call: Call) -> AsyncGenerator[list[Event]]:
         if call.translation.prompt_only:
@@ -237,22 +234,21 @@ class Pipeline:
         async with aclosing(answer) as bursts:
             async for events in bursts:
                 shaped = shaper.feed_all(events)
-                for item in shaped:
-                    await self._keep(item, signed, call)
+                await self._keep(shaped, signed, call)
                 if shaped:
                     yield shaped
                 if shaper.stopped:  # leaving closes the upstream: nobody pays for what nobody reads
                     call.meter.outcome.finish_reason = "STOP"
                     return
 
-    async def _keep(self, event: Event, signed: SignedText, call: Call) -> None:
+    async def _keep(self, events: list[Event], signed: SignedText, call: Call) -> None:
         """Signatures are kept before the client can answer what they sign: its next turn must find them."""
-        if isinstance(event, ToolCall):
-            await call.keeper.keep_call(event)
-        elif isinstance(event, End) and signed.signature and signed.text:
+        signed.watch(events)
+        calls = [event for event in events if type(event) is ToolCall]
+        if calls:
+            await call.keeper.keep_calls(calls)
+        if events and type(events[-1]) is End and signed.signature and signed.text:
             await call.keeper.keep_text(signed.text, signed.signature)
-        else:
-            signed.watch(event)
 
     async def _buffered(self, call: Call) -> Response:
         choices: list[list[Event]] = [[] for _ in range(call.translation.choices)]

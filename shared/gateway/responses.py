@@ -110,6 +110,7 @@ class EventStream(Response):
                 if self._first is not None:
                     data, self._first = await self._first, None
                     await write(data)
+                    await asyncio.sleep(0)  # a loop may write at the end of its turn, and the rest takes time to make
                 async for data in self._frames:
                     await write(data)
         except GatewayError as error:

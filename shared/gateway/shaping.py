@@ -29,7 +29,6 @@ class StopScan(TextFilter):
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = stops
-        self._longest = max(len(stop) for stop in stops)
         self._held = ""
         self.found: str | None = None
 
@@ -52,11 +51,14 @@ class StopScan(TextFilter):
 
     def _possible_start(self) -> int:
         """Length of the longest tail that could begin a stop sequence."""
-        for length in range(min(self._longest - 1, len(self._held)), 0, -1):
-            tail = self._held[-length:]
-            if any(stop.startswith(tail) for stop in self._stops):
-                return length
-        return 0
+        held, longest = self._held, 0
+        for stop in self._stops:
+            start = held.find(stop[0], max(0, len(held) - len(stop) + 1))
+            while start >= 0 and not stop.startswith(held[start:]):
+                start = held.find(stop[0], start + 1)
+            if start >= 0:
+                longest = max(longest, len(held) - start)
+        return longest
 
 
 class Unfence(TextFilter):
@@ -143,10 +145,15 @@ class Shaper:
                 return [*_delta(event.index, self._drain()), event]
         return [event]
 
-    def feed_all(self, events: Sequence[Event]) -> list[Event]:
-        """The events that a renderer should see of these; where a stop sequence is among them, it ends them."""
-        if not self._filters and not any(type(event) is ToolCall for event in events):
-            return list(events)
+    def feed_all(self, events: list[Event]) -> list[Event]:
+        """The events that a renderer should see of these; where a stop sequence is among them, it ends them. Most
+        often nothing is to be done, and they are the same list."""
+        if not self._filters:
+            for event in events:
+                if type(event) is ToolCall:
+                    break
+            else:
+                return events
         shaped: list[Event] = []
         for event in events:
             shaped += self.feed(event)

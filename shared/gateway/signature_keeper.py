@@ -1,6 +1,6 @@
 """Thought signatures kept for clients that drop what they do not know."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from shared.events import BlockDelta, BlockEnd, BlockStart, Event, LooseSignature, ToolCall
 from shared.gateway.telemetry import log
@@ -30,16 +30,18 @@ class SignatureKeeper:
             log("signatures_unavailable", level=30, exc=error)
             return {}
 
-    async def keep_call(self, call: ToolCall) -> None:
+    async def keep_calls(self, calls: Iterable[ToolCall]) -> None:
         """Under the public id, and under the content for clients that rewrite ids. Unsigned parallel calls keep their
         native id, which newer models want back."""
-        if not call.signature and not call.native_id:
-            return
-        found = FoundSignature(call.signature or "", call.native_id, call.name, self._family)
-        items = {call_key(call.call_id): found}
-        if call.signature:
-            items[content_key("", call.name, dict(call.args))] = found
-        await self._put(items)
+        items: dict[str, FoundSignature] = {}
+        for call in calls:
+            if call.signature or call.native_id:
+                found = FoundSignature(call.signature or "", call.native_id, call.name, self._family)
+                items[call_key(call.call_id)] = found
+                if call.signature:
+                    items[content_key("", call.name, dict(call.args))] = found
+        if items:
+            await self._put(items)
 
     async def keep_text(self, text: str, signature: str) -> None:
         await self._put({text_key("", text): FoundSignature(signature, family=self._family)})
@@ -59,16 +61,18 @@ class SignedText:
         self._text: list[str] = []
         self.signature: str | None = None
 
-    def watch(self, event: Event) -> None:
-        match event:
-            case BlockStart(kind="text"):
-                self._blocks.add(event.index)
-            case BlockDelta() if event.index in self._blocks:
-                self._text.append(event.text)
-            case BlockEnd(signature=str()) if event.index in self._blocks:
-                self.signature = event.signature
-            case LooseSignature():
-                self.signature = event.signature
+    def watch(self, events: Iterable[Event]) -> None:
+        for event in events:
+            match event:
+                case BlockDelta():
+                    if event.index in self._blocks:
+                        self._text.append(event.text)
+                case BlockStart(kind="text"):
+                    self._blocks.add(event.index)
+                case BlockEnd(signature=str()) if event.index in self._blocks:
+                    self.signature = event.signature
+                case LooseSignature():
+                    self.signature = event.signature
 
     @property
     def text(self) -> str:

@@ -5,7 +5,7 @@ answer.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import Any
 
 from msgspec import Struct, structs
@@ -19,10 +19,11 @@ from shared.gateway.recovery import MAX_ATTEMPTS, AskAgain, Progress, Recovery
 from shared.gateway.settings import Settings
 from shared.gateway.telemetry import log
 from shared.gemini.catalog import ResolvedModel, capabilities_of
-from shared.gemini.client import Burst, GeminiClient, UpstreamStream
+from shared.gemini.client import GeminiClient
 from shared.gemini.errors import is_retryable
 from shared.gemini.reader import ReplyReader
 from shared.gemini.types import GenerateContentRequest
+from shared.gemini.upstream_stream import Burst, UpstreamStream
 from shared.stores.protocols import Credential
 
 _HOP_TIME_S = 60.0
@@ -153,21 +154,26 @@ class Upstream:
             meter.outcome.model_version = progress.model_id  # the reply names none
             return answer
 
-    @asynccontextmanager
-    async def _open(
+    def _open(
         self, progress: Progress, request: GenerateContentRequest, slot: Credential, exchange: Exchange
-    ) -> AsyncGenerator[UpstreamStream]:
+    ) -> AbstractAsyncContextManager["UpstreamStream | _Whole"]:
         """The chunks of one call; those of a model that cannot stream are its whole answer as one."""
-        model_id, remaining_s = progress.model_id, exchange.remaining_s
-        if capabilities_of(model_id).streams:
-            stream = self.client.stream(model_id, request, slot.key, deadline_s=remaining_s, thinking=progress.thinking)
-            async with stream as chunks:
-                yield chunks
-        else:
-            whole = await self.client.call(
-                "generateContent", model_id, request, slot.key, deadline_s=remaining_s, patient=True
+        if capabilities_of(progress.model_id).streams:
+            return self.client.stream(
+                progress.model_id, request, slot.key, deadline_s=exchange.remaining_s, thinking=progress.thinking
             )
-            yield UpstreamStream([whole], _nothing(), "")
+        return self._open_whole(progress, request, slot, exchange)
+
+    @asynccontextmanager
+    async def _open_whole(
+        self, progress: Progress, request: GenerateContentRequest, slot: Credential, exchange: Exchange
+    ) -> AsyncGenerator["_Whole"]:
+        deadline_s = exchange.remaining_s
+        yield _Whole(
+            await self.client.call(
+                "generateContent", progress.model_id, request, slot.key, deadline_s=deadline_s, patient=True
+            )
+        )
 
     async def _attempt(
         self, progress: Progress, slot: Credential, exchange: Exchange, meter: Meter
@@ -254,10 +260,16 @@ class Upstream:
             )
 
 
-async def _nothing() -> AsyncIterator[Burst]:
-    nothing: tuple[Burst, ...] = ()
-    for burst in nothing:
-        yield burst
+class _Whole:
+    """The answer of a model that cannot stream, as a stream of one chunk."""
+
+    service_tier = ""
+
+    def __init__(self, chunk: Mapping[str, Any]) -> None:
+        self._chunk = chunk
+
+    async def __aiter__(self) -> AsyncIterator[Burst]:
+        yield [self._chunk]
 
 
 def _fed(reader: ReplyReader, chunks: Burst) -> tuple[list[Event], GatewayError | None]:

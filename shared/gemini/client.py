@@ -9,7 +9,7 @@ import json
 import random
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -23,43 +23,27 @@ from shared.gemini.errors import from_chunk, from_response
 from shared.gemini.grounding import REDIRECT_HOST, redirect_path
 from shared.gemini.timeouts import Timeouts
 from shared.gemini.upload_sessions import public_session
+from shared.gemini.upstream_stream import (
+    ERROR_BYTES,
+    Deadline,
+    UpstreamStream,
+    parse_object,
+    read_piece,
+    read_whole,
+    timed_out,
+)
 from shared.http1 import HttpClient, HttpFailure, Reply, Request, tls_context
-from shared.json_codec import decode_reply
-from shared.sse import MAX_EVENT_BYTES, SseEvent, SseSplitter
+from shared.sse import MAX_EVENT_BYTES
 
 _MODEL = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _RELAY_PATH = re.compile(r"[A-Za-z]{1,40}(?:/[A-Za-z0-9._-]{1,128})?(?::[A-Za-z]{1,64})?")
 _METHOD = re.compile(r"[A-Za-z]{1,64}")
 _CREDENTIAL = re.compile(r"[\x21-\x7e]{1,4096}")
-_ERROR_BYTES = 1024 * 1024
 _PLAIN_HEADERS = (("accept-encoding", "identity"), ("user-agent", "serverless-gemini-gateway"))
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _VERSION_PATH = re.compile(r"/v\d\w*$")
 
 Body = Mapping[str, Any] | bytes
-
-
-Burst = list[Mapping[str, Any]]  # chunks that arrived together: what one wake-up brings is carried on as one
-
-
-class UpstreamStream:
-    """The chunks of one reply, in order and as they arrived, the first burst already received. `service_tier` is the
-    tier that served it, in lower case, "" where the upstream did not say. Leaving the iteration early is fine: the
-    call's context frees the connection."""
-
-    def __init__(self, first: Burst, rest: AsyncIterator[Burst], service_tier: str) -> None:
-        self.service_tier = service_tier
-        self._first: Burst | None = first
-        self._rest = rest
-
-    def __aiter__(self) -> AsyncIterator[Burst]:
-        return self
-
-    async def __anext__(self) -> Burst:
-        if self._first is not None:
-            first, self._first = self._first, None
-            return first
-        return await anext(self._rest)
 
 
 class RelayCall(Struct, frozen=True):
@@ -146,23 +130,16 @@ class GeminiClient:
         """
         wait = self._timeouts.first_byte_thinking if thinking else self._timeouts.first_byte
         idle = self._timeouts.idle_thinking if thinking else self._timeouts.idle
-        clock = _Deadline(deadline_s)
+        deadline = Deadline(deadline_s)
         request = self._request(model, "streamGenerateContent", body, credential, deadline_s, stream=True)
-        patience = _Deadline(clock.within(wait))  # one wait for the head and the first event together
+        until = deadline.within(wait)  # one wait for the head and the first event together
         response: Reply | None = None
         try:
             with self._breaker.watch(model):
-                async with _limit(patience.within(wait)):
-                    response = await self._send(request)
-                chunks = _chunks(response, clock, wait, idle)
-                try:
-                    async with _limit(patience.within(wait)):
-                        first = await _first_burst(response, chunks)
-                except BaseException:
-                    await chunks.aclose()
-                    raise
-            async with aclosing(chunks):
-                yield UpstreamStream(first, chunks, response.headers.get("x-gemini-service-tier", "").lower())
+                response = await self._send(request, until)
+                stream = UpstreamStream(response, deadline, idle)
+                await stream.begin(until)
+            yield stream
         finally:
             if response is not None:
                 response.close()
@@ -179,22 +156,20 @@ class GeminiClient:
     ) -> dict[str, Any]:
         """A plain call, `countTokens` or `batchEmbedContents` for example, and its JSON object. `patient` where
         the answer takes long to make. Same errors as `stream` before its first event."""
-        clock = _Deadline(deadline_s)
         request = self._request(model, method, body, credential, deadline_s, stream=False)
-        wait = self._timeouts.whole if patient else self._timeouts.first_byte
+        until = Deadline(deadline_s).within(self._timeouts.whole if patient else self._timeouts.first_byte)
         with self._breaker.watch(model):
-            async with _limit(clock.within(wait)):
-                response = await self._send(request)
-                try:
-                    data = await _read(response, MAX_EVENT_BYTES if response.status == 200 else _ERROR_BYTES)
-                finally:
-                    response.close()
+            response = await self._send(request, until)
+            try:
+                data = await read_whole(response, MAX_EVENT_BYTES if response.status == 200 else ERROR_BYTES, until)
+            finally:
+                response.close()
             if response.status != 200:
                 raise from_response(response.status, data)
-            parsed = _parse(data)
+            parsed = parse_object(data)
             if "error" in parsed:
                 raise from_chunk(parsed["error"])
-        return dict(parsed)
+        return parsed
 
     @asynccontextmanager
     async def relay(
@@ -204,22 +179,20 @@ class GeminiClient:
         event."""
         wait = self._timeouts.first_byte_thinking if thinking else self._timeouts.first_byte
         idle = self._timeouts.idle_thinking if thinking else self._timeouts.idle
-        clock = _Deadline(deadline_s)
-        if call.patient:
-            wait = clock.within(self._timeouts.whole)
+        deadline = Deadline(deadline_s)
         request = self._relay_request(call, credential, deadline_s)
-        patience = _Deadline(clock.within(wait))  # one wait for the head and the first bytes together
+        # one wait for the head and the first bytes together
+        until = deadline.within(self._timeouts.whole if call.patient else wait)
         with self._breaker.watch(_model_of(call.path)):
-            async with _limit(patience.within(wait)):
-                response = await self._send(request)
-                try:
-                    if not 200 <= response.status < 300:
-                        raise from_response(response.status, await _read(response, _ERROR_BYTES))
-                except BaseException:
-                    response.close()
-                    raise
+            response = await self._send(request, until)
+            try:
+                if not 200 <= response.status < 300:
+                    raise from_response(response.status, await read_whole(response, ERROR_BYTES, until))
+            except BaseException:
+                response.close()
+                raise
         try:
-            async with aclosing(_timed_pieces(response, clock, patience.within(wait), idle)) as pieces:
+            async with aclosing(_timed_pieces(response, until, deadline, idle)) as pieces:
                 yield RelayReply(response.status, response.headers, pieces)
         finally:
             response.close()
@@ -259,11 +232,13 @@ class GeminiClient:
         url = f"{self._root}/models/{quote(model, safe='')}:{method}" + ("?alt=sse" if stream else "")
         return Request("POST", url, (*_PLAIN_HEADERS, *headers.items()), content)
 
-    async def _send(self, request: Request) -> Reply:
+    async def _send(self, request: Request, until: float) -> Reply:
         try:
-            return await self._http.send(request)
+            return await self._http.send(request, until)
         except HttpFailure as error:
             raise GatewayError("upstream_unreachable", "The upstream could not be reached.") from error
+        except TimeoutError as error:
+            raise timed_out() from error
 
 
 def _model_of(path: str) -> str:
@@ -272,123 +247,12 @@ def _model_of(path: str) -> str:
     return rest.partition(":")[0] if kind == "models" else ""
 
 
-class _Deadline:
-    """How much of a call's time is left."""
-
-    def __init__(self, seconds: float | None) -> None:
-        self._clock = asyncio.get_running_loop().time
-        self._end = None if seconds is None else self._clock() + seconds
-
-    def within(self, seconds: float) -> float:
-        return seconds if self._end is None else max(0.0, min(seconds, self._end - self._clock()))
-
-
-@asynccontextmanager
-async def _limit(seconds: float) -> AsyncGenerator[None]:
-    """Raise `upstream_timeout` where the block takes longer. Never wraps a `yield` to the caller, whose time is its
-    own."""
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError as error:
-        raise GatewayError("upstream_timeout", "The upstream did not answer in time.") from error
-
-
-async def _first_burst(response: Reply, chunks: AsyncGenerator[Burst]) -> Burst:
-    if response.status != 200:
-        raise from_response(response.status, await _read(response, _ERROR_BYTES))
-    if not response.headers.get("content-type", "").lower().startswith("text/event-stream"):
-        raise GatewayError("upstream_invalid_response", "The upstream answered a stream in another form.")
-    try:
-        first = await anext(chunks)
-    except StopAsyncIteration:
-        raise GatewayError("upstream_invalid_response", "The upstream's reply is empty.") from None
-    except GatewayError as error:
-        if error.kind == "upstream_interrupted":  # nothing was begun yet: as good as never connected
-            raise GatewayError("upstream_unreachable", "The upstream could not be reached.") from error
-        raise
-    if "error" in first[0]:
-        raise from_chunk(first[0]["error"])
-    return first
-
-
-async def _chunks(response: Reply, clock: _Deadline, patience: float, idle: float) -> AsyncGenerator[Burst]:
-    """Every event's object; `patience` is the seconds until the first bytes, `idle` those between two pieces."""
-    splitter = SseSplitter()
-    async with aclosing(_pieces(response)) as pieces:
-        while True:
-            async with _limit(clock.within(patience)):
-                piece = await anext(pieces, None)
-            patience = idle
-            burst: Burst = []
-            try:
-                for event in splitter.close() if piece is None else splitter.feed(piece):
-                    burst.append(_parse_event(event))
-            except GatewayError:
-                if burst:  # what came whole before the fault is the client's
-                    yield burst
-                raise
-            if burst:
-                yield burst
-            if piece is None:
-                return
-
-
-async def _pieces(response: Reply) -> AsyncGenerator[bytes]:
-    """The body's bytes; decompressed, should the upstream compress although nobody asked for it."""
-    try:
-        while piece := await response.read():
-            yield piece
-    except HttpFailure as error:
-        raise GatewayError("upstream_interrupted", "The upstream's reply broke off.") from error
-
-
-async def _timed_pieces(response: Reply, clock: _Deadline, patience: float, idle: float) -> AsyncGenerator[bytes]:
-    """The body's bytes; a connection that breaks before the first of them was as good as never made."""
-    begun = False
-    async with aclosing(_pieces(response)) as pieces:
-        while True:
-            try:
-                async with _limit(clock.within(idle if begun else patience)):
-                    piece = await anext(pieces, None)
-            except GatewayError as error:
-                if error.kind == "upstream_interrupted" and not begun:
-                    raise GatewayError("upstream_unreachable", "The upstream could not be reached.") from error
-                raise
-            if piece is None:
-                return
-            begun = True
-            yield piece
-
-
-async def _read(response: Reply, limit: int) -> bytes:
-    """The whole body of an answer, or its first `limit` bytes where that is an error's."""
-    gathered = bytearray()
-    async with aclosing(_pieces(response)) as pieces:
-        async for piece in pieces:
-            gathered += piece
-            if len(gathered) > limit:
-                if response.status == 200:
-                    raise GatewayError("upstream_invalid_response", "The upstream's reply is too large.")
-                break
-    return bytes(gathered[:limit])
-
-
-def _parse_event(event: SseEvent) -> Mapping[str, Any]:
-    return _parse(event.data, unwrap=event.kind == "bare")
-
-
-def _parse(data: bytes, *, unwrap: bool = False) -> Mapping[str, Any]:
-    """One JSON object; an error outside of any event may come wrapped in an array."""
-    try:
-        parsed = decode_reply(data)
-    except (ValueError, RecursionError) as error:
-        raise GatewayError("upstream_invalid_response", "The upstream's reply is not valid JSON.") from error
-    if unwrap and isinstance(parsed, list) and parsed:
-        parsed = parsed[0]
-    if not isinstance(parsed, Mapping):
-        raise GatewayError("upstream_invalid_response", "The upstream's reply is no JSON object.")
-    return parsed
+async def _timed_pieces(response: Reply, until: float, deadline: Deadline, idle: float) -> AsyncGenerator[bytes]:
+    """The body's bytes, the first of them until then; between two of them `idle` seconds may pass."""
+    piece = await read_piece(response, until, begun=False)
+    while piece:
+        yield piece
+        piece = await read_piece(response, deadline.within(idle))
 
 
 def _encode(body: Mapping[str, Any]) -> bytes:

@@ -8,6 +8,8 @@ the answer, and the end without a finish reason is a failure.
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from shared.errors import GatewayError
 from shared.events import (
     BlockDelta,
@@ -88,7 +90,8 @@ class ReplyReader:
         self._open: tuple[int, BlockKind] | None = None
         self._held: list[Mapping[str, Any]] = []
         self._hop = _Hop(0)
-        self._earlier = Usage()
+        self._earlier: Usage | None = None
+        self._usage: Usage | None = None  # as of the latest chunk, once it was asked for
         self._earlier_citations: list[Citation] = []
         self._metadata: dict[str, Any] = {}
 
@@ -111,7 +114,10 @@ class ReplyReader:
 
     @property
     def usage(self) -> Usage:
-        return self._earlier + self._hop_usage()
+        if self._usage is None:
+            usage = self._hop_usage()
+            self._usage = usage if self._earlier is None else self._earlier + usage
+        return self._usage
 
     def feed(self, chunk: Mapping[str, Any]) -> list[Event]:
         """The events of one chunk. An error object raises the `GatewayError` that it means: its own kind before
@@ -121,23 +127,48 @@ class ReplyReader:
         if "error" in chunk:
             raise self._failure(chunk)
         events: list[Event] = []
+        self._usage = None
         self._hop.chunk_seen = True
-        self._identify(chunk, events)
-        candidate = _first_candidate(chunk)
-        if candidate is not None:
-            self._read_candidate(candidate, events)
-        feedback = chunk.get("promptFeedback")
-        if isinstance(feedback, dict):
-            reason = enum_word(feedback.get("blockReason"), BLOCK_NUMBERS)
-            self._hop.block_reason = reason or self._hop.block_reason or ""
-        self._read_usage(chunk)
+        if not (self.response_id and self.model_version):
+            self._identify(chunk, events)
+        if not self._read_more_text(chunk, events):
+            candidate = _first_candidate(chunk)
+            if candidate is not None:
+                self._read_candidate(candidate, events)
+        if "promptFeedback" in chunk:
+            self._read_feedback(chunk["promptFeedback"])
+        metadata = chunk.get("usageMetadata")
+        if has_counters(metadata):
+            self._hop.usage_metadata, self._hop.usage_is_last = metadata, True
         return events
+
+    def _read_more_text(self, chunk: Mapping[str, Any], events: list[Event]) -> bool:
+        """Nearly every chunk says nothing but some more text of the open block: whether this one did, and was read. It
+        does what `_read_candidate` would."""
+        block = self._open
+        if block is None or self._held:
+            return False
+        try:
+            (candidate,) = chunk["candidates"]
+            (part,) = candidate["content"]["parts"]
+            text = part["text"]
+        except (KeyError, TypeError, ValueError):
+            return False
+        hop = self._hop
+        kind = "text" if len(part) == 1 else "reasoning" if len(part) == 2 and part.get("thought") is True else ""
+        says_more = len(candidate) > 2 or (len(candidate) == 2 and candidate.get("index") != 0)
+        if says_more or block[1] != kind or not isinstance(text, str) or not text or not hop.part_starts:
+            return False
+        hop.usage_is_last = hop.token_is_fresh = False
+        events.append(BlockDelta(block[0], text))
+        self._count_text(text, block[1])
+        return True
 
     def next_hop(self) -> None:
         """Continue with the chunks of another upstream call: a long decode goes on, or a broken stream resumes. The
         finish of the hop so far is suppressed and its usage kept; block numbers and text offsets run on."""
         self._held.clear()  # nothing is held after a finish reason, and an unfinished call must not run
-        self._earlier = self.usage
+        self._earlier, self._usage = self.usage, None
         self._earlier_citations += self._citations()
         self._hop = _Hop(self._hop.text_offset + self._hop.text_length)
 
@@ -153,6 +184,7 @@ class ReplyReader:
         elif not reason:
             raise GatewayError("upstream_truncated", "The upstream's reply ended before it was complete.")
         events: list[Event] = []
+        self._usage = None
         self._release(finish, events)
         self._close_block(events)
         events += self._earlier_citations + self._citations()
@@ -217,20 +249,28 @@ class ReplyReader:
             hop.grounding = grounding
         return settled
 
-    def _read_usage(self, chunk: Mapping[str, Any]) -> None:
-        metadata = chunk.get("usageMetadata")
-        if has_counters(metadata):
-            self._hop.usage_metadata, self._hop.usage_is_last = metadata, True
+    def _read_feedback(self, feedback: Any) -> None:
+        if isinstance(feedback, dict):
+            reason = enum_word(feedback.get("blockReason"), BLOCK_NUMBERS)
+            self._hop.block_reason = reason or self._hop.block_reason or ""
 
     def _hop_usage(self) -> Usage:
         """The latest usage object as a whole; counts are estimates where content came after it or none came at all."""
         hop = self._hop
-        searches = Usage(search_queries=search_queries(hop.grounding))
+        text, thoughts = hop.text_length, hop.thought_length
         if hop.usage_metadata is None:
-            output, thoughts = estimate_tokens(hop.text_length), estimate_tokens(hop.thought_length)
-            return searches + Usage(output_tokens=output, reasoning_tokens=thoughts, estimated=hop.chunk_seen)
-        counted = read_usage(hop.usage_metadata, text_characters=hop.text_length, thought_characters=hop.thought_length)
-        return searches + counted + Usage(estimated=not hop.usage_is_last)
+            usage = Usage(
+                output_tokens=estimate_tokens(text),
+                reasoning_tokens=estimate_tokens(thoughts),
+                estimated=hop.chunk_seen,
+            )
+        else:
+            usage = read_usage(hop.usage_metadata, text_characters=text, thought_characters=thoughts)
+        outdated = hop.usage_metadata is not None and not hop.usage_is_last
+        searches = search_queries(hop.grounding) if hop.grounding else 0
+        if outdated or searches:
+            return replace(usage, search_queries=searches, estimated=usage.estimated or outdated)
+        return usage
 
     def _release(self, finish: Finish, events: list[Event]) -> None:
         """Let the held parts go; a fault of the model forbids its calls, not what it said."""
@@ -270,14 +310,18 @@ class ReplyReader:
         elif not hop.part_starts:  # a block that runs on from the hop before
             hop.part_starts.append(0 if kind == "text" else None)
         events.append(BlockDelta(self._open[0], text))
+        self._count_text(text, kind)
+        if signature:
+            self._close_block(events, signature)
+
+    def _count_text(self, text: str, kind: BlockKind) -> None:
+        hop = self._hop
         if kind == "text":
             hop.text.append(text)
             hop.text_length += len(text)
             self.output_seen = True
         else:
             hop.thought_length += len(text)
-        if signature:
-            self._close_block(events, signature)
 
     def _read_other(self, part: Mapping[str, Any], signature: str | None) -> Event | None:
         """The event of a part that is no text; None for one that shows nothing: a draft image among the thoughts, or a

@@ -99,7 +99,7 @@ def complete(contents: list[Content], caps: "Capabilities") -> list[Content]:
         needs_dummy = position >= turn and content.get("role") == "model"
         parts: list[Part] = []
         for given in content.get("parts", []):
-            part = _cleaned(given, keep, seen)
+            part = _cleaned(given, keep, seen) if "thoughtSignature" in given else given
             if needs_dummy and "functionCall" in part:
                 if "thoughtSignature" not in part:
                     part = {**part, "thoughtSignature": SENTINEL}
@@ -133,11 +133,11 @@ def _turn_start(contents: list[Content]) -> int:
 
 
 def _key(kind: str, *words: str) -> str:
-    digest = hashlib.sha256()
+    hashed: list[bytes] = []
     for word in words:
         data = word.encode("utf-8", "surrogatepass")
-        digest.update(len(data).to_bytes(8, "big") + data)
-    return f"{kind}-{digest.hexdigest()[:40]}"
+        hashed += (len(data).to_bytes(8, "big"), data)
+    return f"{kind}-{hashlib.sha256(b''.join(hashed)).hexdigest()[:40]}"
 
 
 def _canonical(value: Any) -> Any:

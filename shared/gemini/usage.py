@@ -35,16 +35,19 @@ def has_counters(metadata: Any) -> bool:
 def read_usage(metadata: Mapping[str, Any], *, text_characters: int = 0, thought_characters: int = 0) -> Usage:
     """The usage that one `usageMetadata` object states. A counter that is negative, not whole or absurd is replaced by
     an estimate from the characters seen or from the other counters, and marks the whole as estimated."""
-    counts = {name: _count(metadata.get(name)) for name in _COUNTERS}
-    estimated = None in counts.values()
-    total = counts["totalTokenCount"] or 0
-    candidates = _or(counts["candidatesTokenCount"], estimate_tokens(text_characters))
-    thoughts = _or(counts["thoughtsTokenCount"], estimate_tokens(thought_characters))
-    tool_use = _or(counts["toolUsePromptTokenCount"], 0)
-    prompt = _or(counts["promptTokenCount"], max(0, total - candidates - thoughts - tool_use))
+    counts = [_count(metadata.get(name)) for name in _COUNTERS]
+    estimated = None in counts
+    prompt, cached, candidates, thoughts, tool_use, total = counts
+    total, tool_use = total or 0, tool_use or 0
+    if candidates is None:
+        candidates = estimate_tokens(text_characters)
+    if thoughts is None:
+        thoughts = estimate_tokens(thought_characters)
+    if prompt is None:
+        prompt = max(0, total - candidates - thoughts - tool_use)
     if thoughts and total and prompt + candidates + tool_use == total:
         candidates = max(0, candidates - thoughts)  # some models count the thoughts among the candidates
-    cached = _or(counts["cachedContentTokenCount"], 0)
+    cached = cached or 0
     if cached > prompt:
         cached, estimated = prompt, True
     tier = metadata.get("serviceTier")
@@ -70,6 +73,8 @@ def _count(value: Any) -> int | None:
     """A counter, 0 where absent, None where it cannot be one. Protobuf's JSON also spells numbers as strings."""
     if value is None:
         return 0
+    if type(value) is int:
+        return value if 0 <= value <= ABSURD_TOKENS else None
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
         value = int(value)
     if isinstance(value, float) and value.is_integer():
@@ -79,14 +84,10 @@ def _count(value: Any) -> int | None:
     return value
 
 
-def _or(count: int | None, estimate: int) -> int:
-    return estimate if count is None else count
-
-
 def _modalities(details: Any) -> dict[str, int]:
     found: dict[str, int] = {}
-    for item in details if isinstance(details, list) else []:
-        if isinstance(item, Mapping):
+    for item in details if isinstance(details, list) else ():
+        if isinstance(item, dict):
             name, count = enum_word(item.get("modality"), MODALITY_NUMBERS), _count(item.get("tokenCount"))
             if name and count:
                 found[name] = found.get(name, 0) + count

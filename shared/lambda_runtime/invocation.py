@@ -4,8 +4,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from shared.lambda_runtime.connection import Answer
 
@@ -14,32 +13,39 @@ Event = dict[str, Any]
 _LONGEST_MS = 900_000  # no function runs longer; taken where no deadline is given
 
 
-@dataclass(frozen=True, slots=True)
 class Context:
     """The second argument of a Lambda handler, with the attributes of AWS's own context object.
 
     ``deadline_ms`` is epoch milliseconds: at that moment Lambda kills the process.
     """
 
-    aws_request_id: str
-    deadline_ms: int
-    invoked_function_arn: str
-    client_context: Any = None
-    identity: Any = None
-    tenant_id: str | None = None
-    function_name: str = field(default_factory=lambda: os.environ.get("AWS_LAMBDA_FUNCTION_NAME", ""))
-    function_version: str = field(default_factory=lambda: os.environ.get("AWS_LAMBDA_FUNCTION_VERSION", ""))
-    memory_limit_in_mb: str = field(default_factory=lambda: os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", ""))
-    log_group_name: str = field(default_factory=lambda: os.environ.get("AWS_LAMBDA_LOG_GROUP_NAME", ""))
-    log_stream_name: str = field(default_factory=lambda: os.environ.get("AWS_LAMBDA_LOG_STREAM_NAME", ""))
+    def __init__(
+        self,
+        aws_request_id: str,
+        deadline_ms: int,
+        invoked_function_arn: str,
+        client_context: Any = None,
+        identity: Any = None,
+        tenant_id: str | None = None,
+    ) -> None:
+        self.aws_request_id = aws_request_id
+        self.deadline_ms = deadline_ms
+        self.invoked_function_arn = invoked_function_arn
+        self.client_context = client_context
+        self.identity = identity
+        self.tenant_id = tenant_id
+        self.function_name = os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "")
+        self.function_version = os.environ.get("AWS_LAMBDA_FUNCTION_VERSION", "")
+        self.memory_limit_in_mb = os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")
+        self.log_group_name = os.environ.get("AWS_LAMBDA_LOG_GROUP_NAME", "")
+        self.log_stream_name = os.environ.get("AWS_LAMBDA_LOG_STREAM_NAME", "")
 
     def get_remaining_time_in_millis(self) -> int:
         """Milliseconds left, never negative."""
         return max(0, self.deadline_ms - int(time.time() * 1000))
 
 
-@dataclass(frozen=True, slots=True)
-class Invocation:
+class Invocation(NamedTuple):
     """One event to answer, still as JSON text. ``invocation_id`` is echoed on the reply where the Runtime API sent
     one.
     """

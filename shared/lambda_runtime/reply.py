@@ -4,7 +4,7 @@ import base64
 import json
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from shared.lambda_runtime.connection import Answer, Headers, RuntimeConnection
 from shared.lambda_runtime.invocation import Invocation
@@ -30,8 +30,7 @@ _TRAILER_NAMES = "Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Er
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """What went wrong, for Lambda's logs and metrics: no stack (a trailer has no room), the message cut to a
     trailer's size.
     """

@@ -21,6 +21,7 @@ from shared.stores.protocols import StoreUnavailable
 
 _THREADS = 32
 _BATCH = 100  # the most keys of one BatchGetItem
+_WRITE_BATCH = 25  # the most items of one BatchWriteItem, which may hold 16 MB: 25 of the largest take 10
 _BASE_DELAY_S = 0.02
 _CONNECT_S = 1.0
 
@@ -268,3 +269,26 @@ async def _read_batch(aws: Aws, table: str, keys: Sequence[Attributes], tries: i
 
     await retrying(read, tries)
     return found
+
+
+async def write_items(aws: Aws, table: str, items: Sequence[Attributes], tries: int) -> None:
+    """Items of a table, no two under one key, in place of what stood there. Raises StoreUnavailable, and then some of
+    them may be written."""
+    batches = [items[start : start + _WRITE_BATCH] for start in range(0, len(items), _WRITE_BATCH)]
+    try:
+        await asyncio.gather(*(_write_batch(aws, table, batch, tries) for batch in batches))
+    except AwsFailure as failure:
+        raise failure.unavailable() from failure
+
+
+async def _write_batch(aws: Aws, table: str, items: Sequence[Attributes], tries: int) -> None:
+    asked: Mapping[str, Any] = {table: [{"PutRequest": {"Item": item}} for item in items]}
+
+    async def write() -> None:
+        nonlocal asked
+        answer = await aws.call("dynamodb", "batch_write_item", RequestItems=asked)
+        asked = answer.get("UnprocessedItems") or {}
+        if asked:
+            raise AwsFailure("dynamodb.batch_write_item", "ThrottlingException")
+
+    await retrying(write, tries)

@@ -32,7 +32,9 @@ _SERVICES = {
     "dynamodb": _Service(
         "DynamoDB_20120810",
         "1.0",
-        frozenset({"batch_get_item", "get_item", "put_item", "transact_write_items", "update_item"}),
+        frozenset(
+            {"batch_get_item", "batch_write_item", "get_item", "put_item", "transact_write_items", "update_item"}
+        ),
     ),
     "ssm": _Service("AmazonSSM", "1.1", frozenset({"get_parameter"})),
     "secretsmanager": _Service("secretsmanager", "1.1", frozenset({"get_secret_value"})),

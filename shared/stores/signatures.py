@@ -1,6 +1,5 @@
 """Thought signatures in the usage table, behind a cache of this environment."""
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -8,8 +7,8 @@ from typing import Any
 
 from cachetools import TTLCache
 
-from shared.stores.attributes import encode_item
-from shared.stores.aws import Aws, AwsFailure, read_items, retrying
+from shared.stores.attributes import Attributes, encode_item
+from shared.stores.aws import Aws, read_items, write_items
 from shared.stores.protocols import StoredSignature
 
 _log = logging.getLogger(__name__)
@@ -54,16 +53,17 @@ class DynamoSignatureStore:
     async def put(self, acct: str, items: Mapping[str, StoredSignature], expires_at: int) -> None:
         for key, signature in items.items():
             self._remember(acct, key, signature, expires_at)
-        await asyncio.gather(*(self._write(acct, key, item, expires_at) for key, item in items.items()))
+        rows = [self._row(acct, key, item, expires_at) for key, item in items.items()]
+        await write_items(self._aws, self._table, [row for row in rows if row is not None], _TRIES)
 
     def _remember(self, acct: str, key: str, signature: StoredSignature, expires_at: int) -> None:
         self._front[acct, key] = signature, expires_at
 
-    async def _write(self, acct: str, key: str, signature: StoredSignature, expires_at: int) -> None:
+    def _row(self, acct: str, key: str, signature: StoredSignature, expires_at: int) -> Attributes | None:
         if len(signature.signature) > _MAX_ITEM_BYTES:
             # kept in the front only: a client that drops it may then need the sentinel
             _log.warning("signature_too_large", extra={"fields": {"bytes": len(signature.signature)}})
-            return
+            return None
         fields = {
             "sig": signature.signature,
             "nid": signature.native_id,
@@ -71,11 +71,7 @@ class DynamoSignatureStore:
             "fam": signature.family,
             "ttl": expires_at,
         }
-        item = {**_item_key(acct, key), **encode_item({n: v for n, v in fields.items() if v is not None})}
-        try:
-            await retrying(lambda: self._aws.call("dynamodb", "put_item", TableName=self._table, Item=item), _TRIES)
-        except AwsFailure as failure:
-            raise failure.unavailable() from failure
+        return {**_item_key(acct, key), **encode_item({n: v for n, v in fields.items() if v is not None})}
 
 
 def _item_key(acct: str, key: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ _TARGET = re.compile(rb"x-amz-target: *[\w.]*\.(\w+)\r", re.I)
 _UPDATED = {"Attributes": {"avail": {"N": str(2**53 - 1)}}}
 _FIXED: dict[str, Any] = {
     "UpdateItem": _UPDATED,
+    "BatchWriteItem": {"UnprocessedItems": {}},
     "BatchGetItem": {"Responses": {}, "UnprocessedKeys": {}},
     "Query": {"Items": [], "Count": 0, "ScannedCount": 0},
     "GetParametersByPath": {"Parameters": []},

@@ -242,8 +242,8 @@ def test_wrapper_chooses_the_loop(tmp_path: Path, variables: dict[str, str], exp
     assert path == ("/var/task:/opt/python:/var/runtime" if "shared" in expected else "")
 
 
-def test_the_loop_imports_the_standard_library_and_h11_only() -> None:
+def test_the_loop_imports_the_standard_library_only() -> None:
     code = "import sys, shared.lambda_runtime.loop; print(*{name.partition('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
-    foreign = set(done.stdout.split()) - set(sys.stdlib_module_names) - {"h11", "shared", "__main__"}
+    foreign = set(done.stdout.split()) - set(sys.stdlib_module_names) - {"shared", "__main__"}
     assert {name for name in foreign if not name.startswith(("_", "sitecustomize"))} == set()

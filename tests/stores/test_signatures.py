@@ -86,6 +86,23 @@ async def test_keys_that_the_engine_left_for_later_are_asked_again(aws: Aws, tab
     assert await store(Halving(aws, {}), table).get("acct", list(items)) == items
 
 
+async def test_items_that_the_engine_left_for_later_are_written_again(aws: Aws, table: str) -> None:
+    class Halving(FaultyAws):
+        async def call(self, service: str, operation: str, **request: object) -> Mapping[str, object]:
+            if operation != "batch_write_item":
+                return await super().call(service, operation, **request)
+            ((name, asked),) = request["RequestItems"].items()
+            self.calls += 1
+            await self._real.call(service, operation, RequestItems={name: asked[:1]})
+            return {"UnprocessedItems": {name: asked[1:]} if asked[1:] else {}}
+
+    items = {f"k{number}": StoredSignature(f"s{number}") for number in range(3)}
+    halving = Halving(aws, {})
+    await store(halving, table).put("acct", items, LATER)
+    assert halving.calls == 3
+    assert await store(aws, table).get("acct", list(items)) == items
+
+
 async def test_a_signature_too_large_for_an_item_is_kept_here_only(
     aws: Aws, table: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -24,6 +24,7 @@ ALLOWED = {
     "AddressPolicy": {"secretsmanager:GetSecretValue": ":secret:gw/${Stage}/origin-*", **TRACE},
     "ServePolicy": {
         "dynamodb:BatchGetItem": "UsageTable",
+        "dynamodb:BatchWriteItem": "UsageTable",
         "dynamodb:ConditionCheckItem": "UsageTable",
         "dynamodb:GetItem": "UsageTable",
         "dynamodb:PutItem": "UsageTable",

@@ -110,6 +110,23 @@ async def test_a_stream_is_read_to_its_end(upstream: Upstream, client: GeminiCli
     assert await collect(client) == [CHUNK, LAST]
 
 
+async def test_the_first_chunk_waits_for_none_of_those_that_came_with_it(
+    upstream: Upstream, client: GeminiClient
+) -> None:
+    upstream.reply = answer(event(CHUNK) + event(CHUNK) + event(LAST))
+    async with client.stream("m", {}, KEY) as stream:
+        assert [burst async for burst in stream] == [[CHUNK], [CHUNK, LAST]]
+
+
+async def test_what_came_whole_before_a_fault_is_delivered_first(upstream: Upstream, client: GeminiClient) -> None:
+    upstream.reply = answer(event(CHUNK) + event(CHUNK) + b"data: {\r\n\r\n" + event(LAST))
+    async with client.stream("m", {}, KEY) as stream:
+        assert [await anext(stream), await anext(stream)] == [[CHUNK], [CHUNK]]
+        with pytest.raises(GatewayError) as caught:
+            await anext(stream)
+    assert caught.value.kind == "upstream_invalid_response"
+
+
 async def test_the_request_is_plain_and_carries_one_credential(upstream: Upstream, client: GeminiClient) -> None:
     await collect(client, deadline_s=42.7)
     line, headers, body = upstream.requests[0]

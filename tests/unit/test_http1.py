@@ -349,3 +349,27 @@ async def test_an_unread_reply_makes_the_peer_wait(client):
 async def test_a_host_that_is_none_is_a_failure(client, url):
     with pytest.raises(HttpFailure):
         await client.send(Request("GET", url))
+
+
+async def test_the_callers_time_and_the_connections_own_end_a_connecting_apart():
+    async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(3)
+
+    other = await asyncio.start_server(deaf, "127.0.0.1", 0)
+    client = HttpClient(ssl.create_default_context, connect_s=0.2)
+    request = Request("GET", f"https://127.0.0.1:{other.sockets[0].getsockname()[1]}")
+    with pytest.raises(HttpFailure):
+        await client.send(request)
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(TimeoutError):
+        await client.send(request, began + 0.05)
+    assert asyncio.get_running_loop().time() - began < 0.15
+    other.close()
+
+
+async def test_a_head_that_does_not_come_ends_at_the_callers_time(server, client):
+    server.pieces = []
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(TimeoutError):
+        await client.send(Request("GET", server.url), began + 0.1)
+    assert 0.09 <= asyncio.get_running_loop().time() - began < 0.4

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import GatewayError
-from shared.json_codec import MAX_DEPTH, MAX_NODES, decode_object, encode
+from shared.json_codec import MAX_DEPTH, MAX_NODES, decode_object, encode, encode_string
 
 json_values = st.recursive(
     st.none()
@@ -96,3 +96,8 @@ def test_arrays_and_objects_are_bounded_where_numbers_may_be_many() -> None:
     for piece in (b"[],", b"{},"):
         with pytest.raises(GatewayError):
             decode_object(b'{"input": [' + piece * 100_001 + b"1]}", max_nodes=1_000_000)
+
+
+@given(st.text(st.characters(categories=["L", "Cs", "Zl", "Zp", "Cc", "P"])))
+def test_a_string_is_encoded_like_any_value(text: str) -> None:
+    assert encode_string(text) == encode(text)

@@ -62,6 +62,91 @@ def test_any_chunks_are_events_or_an_error_of_the_upstream(chunks: list[Any], dr
     assert min(reader.usage.prompt_tokens, reader.usage.output_tokens, reader.usage.reasoning_tokens) >= 0
 
 
+TEXT_PARTS = st.fixed_dictionaries(
+    {"text": st.sampled_from(["a", "bc", "d e"]) | JSON},
+    optional={"thought": st.booleans() | JSON, "thoughtSignature": st.just("c2ln"), "functionCall": st.just({})},
+)
+TEXT_CANDIDATES = st.fixed_dictionaries(
+    {"content": st.fixed_dictionaries({"parts": st.lists(TEXT_PARTS, min_size=1, max_size=2) | JSON})},
+    optional={"index": st.sampled_from([0, 1, None, False, "0", 0.0]), "finishReason": st.just("STOP"), "x": JSON},
+)
+TEXT_CHUNKS = st.fixed_dictionaries(
+    {"candidates": st.lists(TEXT_CANDIDATES, min_size=1, max_size=2) | JSON},
+    optional={"usageMetadata": st.just({"promptTokenCount": 3}), "promptFeedback": JSON, "modelVersion": st.just("m")},
+)
+
+
+def _chunk_of(part: dict[str, Any], **candidate: Any) -> dict[str, Any]:
+    return {"candidates": [{"content": {"parts": [part], "role": "model"}, **candidate}], "modelVersion": "m"}
+
+
+PLAIN_CHUNKS = st.sampled_from(
+    [
+        *[_chunk_of({"text": "a"}, index=0)] * 3,
+        _chunk_of({"text": "b", "thought": True}),
+        _chunk_of({"text": "c"}, index=1),
+        _chunk_of({"text": "d"}, index=0, continuationToken="t"),
+        _chunk_of({"text": "", "thoughtSignature": "c2ln"}),
+        {**_chunk_of({"text": "e"}), "usageMetadata": {"promptTokenCount": 3}},
+    ]
+)
+
+
+class GeneralReader(ReplyReader):
+    """Reads every chunk in the general way."""
+
+    def _read_more_text(self, chunk: Any, events: list[Event]) -> bool:
+        return False
+
+
+def said(reader: ReplyReader, chunks: list[Any]) -> list[Any]:
+    """All that a reader tells after each chunk, another hop before every fourth, and at the end."""
+    told: list[Any] = []
+    try:
+        for number, chunk in enumerate(chunks):
+            if number % 4 == 3:
+                reader.next_hop()
+            told += [reader.feed(chunk), reader.usage, reader.finish, reader.token_covers_output]
+            told += [reader.hop_output_seen, reader.output_seen, reader.response_id, reader.model_version]
+        told += [reader.close(), reader.usage]
+    except GatewayError as error:
+        told.append((error.kind, error.message))
+    return told
+
+
+@settings(max_examples=300)
+@given(st.lists(PLAIN_CHUNKS, max_size=8) | st.lists(PLAIN_CHUNKS | TEXT_CHUNKS | CANDIDATES, max_size=7))
+def test_more_of_a_text_is_read_as_any_other_chunk(chunks: list[Any]) -> None:
+    assert said(ReplyReader(), chunks) == said(GeneralReader(), chunks)
+
+
+COUNTED_CHUNKS = st.sampled_from(
+    [
+        {**_chunk_of({"text": "abcdefgh"}), "usageMetadata": {"promptTokenCount": 3, "candidatesTokenCount": -1}},
+        {"usageMetadata": {"promptTokenCount": 4, "totalTokenCount": 9}},
+        _chunk_of({"text": "ijkl" * 9}, groundingMetadata={"webSearchQueries": ["a", "b"]}),
+        _chunk_of({"functionCall": {"name": "f"}}),
+        _chunk_of({"text": "m" * 9, "thought": True}, finishReason="STOP"),
+    ]
+)
+
+
+@given(st.lists(PLAIN_CHUNKS | COUNTED_CHUNKS, min_size=1, max_size=6), st.integers(0, 6), st.booleans())
+def test_the_usage_is_that_of_the_latest_chunk_whenever_it_was_asked_for(
+    chunks: list[Any], hop_at: int, last: bool
+) -> None:
+    asked, silent = ReplyReader(), ReplyReader()
+    for reader in (asked, silent):
+        for number, chunk in enumerate(chunks):
+            if number == hop_at:
+                reader.next_hop()
+            reader.feed(chunk)
+            assert reader is silent or reader.usage
+        if last and reader.finish:
+            reader.close()
+    assert asked.usage == silent.usage
+
+
 _ERRORS_IN_MID_STREAM = ("invalid_request", "context_length_exceeded", "model_not_found", "not_found", "unavailable")
 
 

@@ -3,6 +3,7 @@
 import importlib
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import date
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.dialects.contract import ReplyContext, RequestContext
+from shared.dialects.running_text import MARK, RunningText, around
 from shared.errors import ERROR_KINDS, ErrorKind, GatewayError
 from shared.events import (
     BlockDelta,
@@ -30,7 +32,8 @@ from shared.events import (
     Usage,
 )
 from shared.gemini.catalog import resolve
-from shared.sse import SseSplitter
+from shared.json_codec import encode
+from shared.sse import SseSplitter, frame
 
 SAID: list[dict[str, Any]] = [{"role": "user", "content": "hi"}]
 BODIES: dict[str, dict[str, Any]] = {
@@ -39,6 +42,11 @@ BODIES: dict[str, dict[str, Any]] = {
     "anthropic_messages": {"messages": SAID, "max_tokens": 4096, "stream": True},
     "vendor.apigpt": {"messages": SAID, "stream": True},
     "vendor.google_compat": {"messages": SAID, "stream": True},
+}
+THOUGHTS: dict[str, dict[str, Any]] = {
+    "openai_chat": {"include_reasoning": True},
+    "openai_responses": {"reasoning": {"summary": "auto"}},
+    "anthropic_messages": {"thinking": {"type": "enabled", "budget_tokens": 2048}},
 }
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
 SIGNATURES = st.none() | st.just("c2lnbmF0dXJl")
@@ -100,10 +108,11 @@ def _single(kind: str, index: int, signature: str | None) -> st.SearchStrategy[E
     )
 
 
-def begun(name: str) -> tuple[Any, Any, ReplyContext]:
+def begun(name: str, *, thoughts: bool = False) -> tuple[Any, Any, ReplyContext]:
     dialect = importlib.import_module(f"shared.dialects.{name}")
     model = resolve("gemini-3.8-flash", date(2026, 11, 21))
-    translation = dialect.to_gemini({"model": "gemini-3.8-flash", **BODIES[name]}, RequestContext(model, {}))
+    body = BODIES[name] | (THOUGHTS[name] if thoughts else {})
+    translation = dialect.to_gemini({"model": "gemini-3.8-flash", **body}, RequestContext(model, {}))
     return dialect, translation, ReplyContext("01REQUEST", 1_800_000_000, "asked-for", lambda data: data.hex())
 
 
@@ -142,6 +151,36 @@ def test_any_answer_is_whole_frames_and_a_body(name: str, events: list[Event], u
     said = "".join(event.text for event in events if isinstance(event, BlockDelta) and _visible(event, events))
     for word in filter(str.isalnum, said.split()):
         assert word in json.dumps(body, ensure_ascii=False)
+
+
+@pytest.mark.parametrize("name", ["openai_chat", "openai_responses", "anthropic_messages"])
+@COMMON
+@given(st.booleans(), answers(), USAGES)
+def test_running_text_is_framed_like_any_other_event(
+    name: str, thoughts: bool, events: list[Event], usage: Usage
+) -> None:
+    """Texts are framed by a shortcut: a renderer that has to begin anew with every event writes the same."""
+    dialect, translation, reply = begun(name, thoughts=thoughts)
+    quick, plain = dialect.renderer(translation, reply), dialect.renderer(translation, reply)
+    written = []
+    for renderer in (quick, plain):
+        frames = b""
+        with suppress(GatewayError):
+            for event in events:
+                if renderer is plain:
+                    renderer._running = dialect.renderer(translation, reply)._running
+                frames += renderer.feed(event)
+            frames += renderer.close(usage)
+        written.append(frames)
+    assert written[0] == written[1]
+
+
+@given(st.text(), st.text(max_size=3))
+def test_a_frame_of_running_text_is_that_of_the_whole(text: str, word: str) -> None:
+    def whole(said: str) -> bytes:
+        return frame(encode({"type": "x", "word": word, "delta": {"text": said}, "end": None}), "x")
+
+    assert RunningText(0, *around(whole(MARK))).frame(text) == whole(text)
 
 
 def _visible(delta: BlockDelta, events: list[Event]) -> bool:

@@ -104,8 +104,27 @@ def test_chunking_never_matters(data: bytes, draw: st.DataObject | None) -> None
         assert split(*[data[a:b] for a, b in itertools.pairwise(bounds)]) == whole
 
 
+PLAIN = [b"data: a\r\n\r\n", b"data: \r\n\r\n", b'data: {"text": "data: b"}\r\n\r\n', b"data:  c \r\n\r\n"]
+
+
+@given(st.lists(st.sampled_from(PLAIN * 3 + PIECES), min_size=1, max_size=12), st.integers(0, 60))
+def test_events_taken_together_are_those_read_line_by_line(pieces: list[bytes], cut: int) -> None:
+    """A byte at a time no event is ever there as a whole, so that every line goes the general way."""
+    data = b"".join(pieces)
+    slowly = split(*[data[i : i + 1] for i in range(len(data))])
+    assert split(data) == slowly
+    assert split(data[:cut], data[cut:]) == slowly
+
+
 @pytest.mark.parametrize(
-    "data", [b"data: " + b"x" * 60, b"data: " + b"x" * 60 + b"\n\n", b"data: x\n" * 30, b"{\n" + b'"x",\n' * 30]
+    "data",
+    [
+        b"data: " + b"x" * 60,
+        b"data: " + b"x" * 60 + b"\n\n",
+        b"data: " + b"x" * 60 + b"\r\n\r\n",
+        b"data: x\n" * 30,
+        b"{\n" + b'"x",\n' * 30,
+    ],
 )
 def test_an_event_over_the_cap_is_refused_however_it_is_cut(data: bytes) -> None:
     for size in (1, len(data)):

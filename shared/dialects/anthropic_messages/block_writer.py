@@ -7,10 +7,26 @@ this class is the only place that counts and closes blocks.
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from msgspec import Struct
+
 from shared.json_codec import encode_text
 
 Pair = tuple[str, dict[str, Any]]  # the event's name and its data
+Prose = Literal["text", "thinking"]
 Citations = tuple[Mapping[str, Any], ...]
+
+
+class Piece(Struct, frozen=True):
+    """New text of an open block, which nearly all events are: `pair` in short."""
+
+    index: int
+    kind: Prose
+    text: str
+
+    @property
+    def pair(self) -> Pair:
+        name = "content_block_delta"
+        return name, {"type": name, "index": self.index, "delta": {"type": f"{self.kind}_delta", self.kind: self.text}}
 
 
 class BlockWriter:
@@ -20,16 +36,16 @@ class BlockWriter:
     def __init__(self, unsigned: str) -> None:
         self._unsigned = unsigned
         self._index = -1
-        self._open: Literal["text", "thinking"] | None = None
+        self._open: Prose | None = None
         self._citations: Citations = ()
         self._at_line_start = True
-        self._pairs: list[Pair] = []
+        self._pairs: list[Pair | Piece] = []
 
     @property
     def thinking_open(self) -> bool:
         return self._open == "thinking"
 
-    def take(self) -> list[Pair]:
+    def take(self) -> list[Pair | Piece]:
         pairs, self._pairs = self._pairs, []
         return pairs
 
@@ -39,7 +55,7 @@ class BlockWriter:
             self.end()
             self._start({"type": "text", "text": "", "citations": []} if citations else {"type": "text", "text": ""})
             self._open, self._citations, self._at_line_start = "text", citations, True
-        self._delta({"type": "text_delta", "text": text})
+        self._pairs.append(Piece(self._index, "text", text))
         self._at_line_start = text.endswith("\n")
 
     def fenced(self, info: str, body: str) -> None:
@@ -60,7 +76,7 @@ class BlockWriter:
             self._start({"type": "thinking", "thinking": "", "signature": ""})
             self._open = "thinking"
         if text:
-            self._delta({"type": "thinking_delta", "thinking": text})
+            self._pairs.append(Piece(self._index, "thinking", text))
 
     def sign(self, envelope: str) -> None:
         """End the open thought, or an empty one made for it. The signature goes out once and whole: accumulators

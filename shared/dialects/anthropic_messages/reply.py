@@ -5,10 +5,10 @@ official SDKs' accumulators do. So a buffered answer equals its stream by constr
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from shared.dialects.anthropic_messages.block_writer import BlockWriter, Pair
+from shared.dialects.anthropic_messages.block_writer import BlockWriter, Pair, Piece
 from shared.dialects.anthropic_messages.envelope import Kind, seal
 from shared.dialects.anthropic_messages.errors import error_frame
 from shared.dialects.anthropic_messages.ids import public_id
@@ -23,6 +23,7 @@ from shared.dialects.anthropic_messages.search import (
 from shared.dialects.anthropic_messages.stops import ending
 from shared.dialects.anthropic_messages.usage import final_usage, start_usage
 from shared.dialects.contract import ReplyContext, Translation
+from shared.dialects.running_text import MARK, RunningText, around
 from shared.errors import GatewayError
 from shared.events import (
     BlockDelta,
@@ -64,7 +65,7 @@ class Message:
         self._held: list[Event] = []
         self._citations: list[Citation] = []
         self._server_parts: list[JsonObject] = []
-        self._cited = CitedText()
+        self._cited: CitedText | None = None
         self._reasoning = False
         self._calls = 0
         self._codes = 0
@@ -75,9 +76,11 @@ class Message:
         self._counted: Usage | None = None
         self._ending: dict[str, Any] | None = None
 
-    def feed(self, event: Event) -> list[Pair]:
+    def feed(self, event: Event) -> list[Pair | Piece]:
         """The pairs of one event. An `End` that is no end of an answer raises the `GatewayError` that it means."""
         match event:
+            case BlockDelta() if not self._held:
+                self._show_text(event.text)
             case Start():
                 self._counted = event.usage
                 return []
@@ -95,17 +98,17 @@ class Message:
                 self._show(event)
         return self._opened(self._writer.take())
 
-    def close(self, usage: Usage) -> list[Pair]:
+    def close(self, usage: Usage) -> list[Pair | Piece]:
         if self._ending is None:
             raise GatewayError("upstream_truncated", "The upstream's reply ended before it was complete.")
         counted = final_usage(usage, searches=self._searches, fetches=self._fetches)
-        tail: list[Pair] = [
+        tail: list[Pair | Piece] = [
             ("message_delta", {"type": "message_delta", "delta": self._ending, "usage": counted}),
             ("message_stop", {"type": "message_stop"}),
         ]
         return self._opened(tail)
 
-    def _opened(self, pairs: list[Pair]) -> list[Pair]:
+    def _opened(self, pairs: list[Pair | Piece]) -> list[Pair | Piece]:
         if self._started or not pairs:
             return pairs
         self._started = True
@@ -166,8 +169,8 @@ class Message:
         match event:
             case BlockStart(kind=kind):
                 self._reasoning = kind == "reasoning"
-            case BlockDelta(text=text):
-                self._show_text(text)
+            case BlockDelta():
+                self._show_text(event.text)
             case BlockEnd(signature=str(signature)) if self._reasoning and self._writer.thinking_open:
                 self._sign("th", signature)
             case LooseSignature(signature=signature) if self._writer.thinking_open:
@@ -184,8 +187,11 @@ class Message:
 
     def _show_text(self, text: str) -> None:
         if not self._reasoning:
-            for piece, citations in self._cited.split(text):
-                self._writer.text(piece, citations)
+            if self._cited is None:
+                self._writer.text(text)
+                return
+            for stretch, citations in self._cited.split(text):
+                self._writer.text(stretch, citations)
         elif self._options.thinking_asked and self._options.show_thinking:
             self._writer.thinking(text)
 
@@ -230,18 +236,28 @@ class MessagesRenderer:
     def __init__(self, translation: Translation, reply: ReplyContext) -> None:
         self._message = Message(translation.options, reply)
         self._request_id = reply.error_id
+        self._running = RunningText(-1, b"", b"")
 
     def feed(self, event: Event, choice: int = 0) -> bytes:
-        return _frames(self._message.feed(event))
+        return self._frames(self._message.feed(event))
 
     def close(self, usage: Usage) -> bytes:
-        return _frames(self._message.close(usage))
+        return self._frames(self._message.close(usage))
 
     def fail(self, error: GatewayError) -> bytes:
         return error_frame(error, self._request_id)
 
     def heartbeat(self) -> bytes:
         return _PING
+
+    def _frames(self, pairs: Iterable[Pair | Piece]) -> bytes:
+        return b"".join([self._piece(pair) if isinstance(pair, Piece) else _frame(*pair) for pair in pairs])
+
+    def _piece(self, piece: Piece) -> bytes:
+        if piece.index != self._running.index:
+            sample = Piece(piece.index, piece.kind, MARK)
+            self._running = RunningText(piece.index, *around(_frame(*sample.pair)))
+        return self._running.frame(piece.text)
 
 
 def renderer(translation: Translation, reply: ReplyContext) -> MessagesRenderer:
@@ -257,11 +273,15 @@ def fold(
     return merged([*pairs, *state.close(usage)])
 
 
-def merged(pairs: Iterable[Pair]) -> dict[str, Any]:
+def merged(pairs: Iterable[Pair | Piece]) -> dict[str, Any]:
     """The message that an accumulator makes of stream events in their order."""
     message: dict[str, Any] = {}
     pieces: list[str] = []
-    for name, data in pairs:
+    for pair in pairs:
+        if isinstance(pair, Piece):
+            pieces.append(pair.text)
+            continue
+        name, data = pair
         match name:
             case "message_start":
                 message = {**data["message"], "content": []}
@@ -279,10 +299,6 @@ def merged(pairs: Iterable[Pair]) -> dict[str, Any]:
 
 def _merge_delta(block: dict[str, Any], delta: dict[str, Any], pieces: list[str]) -> None:
     match delta["type"]:
-        case "text_delta":
-            pieces.append(delta["text"])
-        case "thinking_delta":
-            pieces.append(delta["thinking"])
         case "input_json_delta":
             pieces.append(delta["partial_json"])
         case "signature_delta":
@@ -299,5 +315,5 @@ def _settle(block: dict[str, Any], pieces: list[str]) -> None:
             block["input"] = json.loads("".join(pieces))
 
 
-def _frames(pairs: Iterable[Pair]) -> bytes:
-    return b"".join([frame(encode(data), name) for name, data in pairs])
+def _frame(name: str, data: Mapping[str, Any]) -> bytes:
+    return frame(encode(data), name)

@@ -16,6 +16,16 @@ class Element(Struct, frozen=True):
     raw: bytes | None
 
 
+class Run(Element, frozen=True):
+    """Objects that differ in their text alone. `chunk` says what they say together, and is for reading only: whoever
+    changes or shows objects takes them `apart`. `raw` is None."""
+
+    raws: tuple[bytes, ...] = ()
+
+
+Elements = list[Element]  # several together: what one wake-up brings is carried on as one
+
+
 class Gate:
     """Holds objects back as long as the answer could still be asked for again, or its calls be declared void.
 
@@ -27,9 +37,9 @@ class Gate:
     def __init__(self) -> None:
         self.visible = False
         self._calls = False  # some are held
-        self._held: list[Element] = []
+        self._held: Elements = []
 
-    def feed(self, element: Element, *, settled: bool) -> list[Element]:
+    def feed(self, element: Element, *, settled: bool) -> Elements:
         """What may leave now. `settled`: the upstream has named a reason for the end that is no fault."""
         self._held.append(element)
         self._calls = self._calls or _has_call(element.chunk)
@@ -38,7 +48,7 @@ class Gate:
             return []
         return self.close(void=False)
 
-    def close(self, *, void: bool) -> list[Element]:
+    def close(self, *, void: bool) -> Elements:
         """What is still held; without its calls where the answer's end makes them `void`."""
         held, self._held, self._calls = self._held, [], False
         return [_without_calls(element) for element in held] if void else held

@@ -6,7 +6,7 @@ writer puts the same bytes between the frames that the client asked for.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from shared.errors import GatewayError
@@ -131,6 +131,9 @@ class Writer(Protocol):
 
     def element(self, raw: bytes) -> bytes: ...
 
+    def elements(self, raws: Sequence[bytes]) -> bytes:
+        """The frames of all of them."""
+
     def fail(self, body: Mapping[str, Any]) -> bytes:
         """The last bytes of a stream that broke: an error object in place of the next one."""
 
@@ -147,6 +150,12 @@ class EventWriter:
         if b"\n" in raw or b"\r" in raw:
             return b"".join(b"data: " + line + b"\r\n" for line in _LINE_END.split(raw)) + b"\r\n"
         return b"data: " + raw + b"\r\n\r\n"
+
+    def elements(self, raws: Sequence[bytes]) -> bytes:
+        content = b"".join(raws)
+        if not raws or b"\n" in content or b"\r" in content:
+            return b"".join(map(self.element, raws))
+        return b"data: " + b"\r\n\r\ndata: ".join(raws) + b"\r\n\r\n"
 
     def fail(self, body: Mapping[str, Any]) -> bytes:
         """In both forms that the upstream uses, one after the other, because no single one is seen by every client.
@@ -174,6 +183,9 @@ class ArrayWriter:
     def element(self, raw: bytes) -> bytes:
         head, self._begun = b",\r\n" if self._begun else b"[", True
         return head + raw + b"\n"
+
+    def elements(self, raws: Sequence[bytes]) -> bytes:
+        return b"".join(map(self.element, raws))
 
     def fail(self, body: Mapping[str, Any]) -> bytes:
         return self.element(pretty(body)) + self.close()

@@ -60,7 +60,7 @@ def summed(usages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     total = dict(usages[-1])
     for name in _COUNTERS:
         if any(name in usage for usage in usages):
-            total[name] = sum(int(usage.get(name, 0)) for usage in usages)
+            total[name] = sum(int(usage.get(name) or 0) for usage in usages)
     for name in _DETAILS:
         counts: dict[Any, int] = {}
         for row in [row for usage in usages for row in usage.get(name, ())]:

@@ -15,7 +15,7 @@ from shared.dialects.openai.response_format import Format, apply_format, read_fo
 from shared.dialects.openai.safety import safety_settings
 from shared.dialects.openai.tool_choice import ToolPlan
 from shared.gemini.signatures import complete
-from shared.gemini.types import Content, GenerateContentRequest, GenerationConfig
+from shared.gemini.types import Content, GenerateContentRequest, GenerationConfig, Part
 
 MAX_SIGNATURE_KEYS = 100  # one BatchGetItem
 
@@ -84,10 +84,15 @@ def signed(contents: list[Content], context: RequestContext) -> list[Content]:
     """The contents with every signature in order; a thought whose signature had to go cannot stay."""
     kept: list[Content] = []
     for content in complete(contents, context.model.capabilities):
-        parts = [part for part in content["parts"] if not part.get("thought") or part.get("thoughtSignature")]
+        parts = [part for part in content["parts"] if "thought" not in part or _may_stay(part)]
         if parts:
-            kept.append({**content, "parts": parts})
+            content["parts"] = parts
+            kept.append(content)
     return kept
+
+
+def _may_stay(part: Part) -> bool:
+    return not part.get("thought") or bool(part.get("thoughtSignature"))
 
 
 def assemble(

@@ -17,6 +17,7 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
 _STANDARD = str.maketrans("-_", "+/")
 _LITELLM_MARK = "__thought__"  # also Antigravity
 _BIFROST_MARK = "_ts_"
+_MESSAGE_MEMBERS = frozenset(["provider_specific_fields", "extra_content", "reasoning_details"])
 _SHORTEST_BIFROST = 16  # an honest id may hold `_ts_` too, with something short after it
 
 
@@ -70,6 +71,8 @@ def of_message(message: Mapping[str, Any], *, has_calls: bool) -> MessageSignatu
     LiteLLM's list does not say whom it signs: with calls in the message its last ones are theirs, because an unsigned
     call is refused and unsigned text is not.
     """
+    if _MESSAGE_MEMBERS.isdisjoint(message):
+        return MessageSignatures()
     listed = _object(message.get("provider_specific_fields")).get("thought_signatures")
     loose = [known for known in map(signature, listed if isinstance(listed, list) else ()) if known]
     text = next((known for known in map(signature, _google(message)) if known), None)
@@ -124,4 +127,4 @@ def _google(holder: Mapping[str, Any]) -> tuple[Any, Any]:
 
 
 def _object(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}

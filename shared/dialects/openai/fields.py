@@ -47,7 +47,7 @@ def number(value: Any, param: str, low: float, high: float) -> float:
 
 
 def mapping(value: Any, param: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict) and not isinstance(value, Mapping):  # the first is what JSON holds, and quick
         raise invalid("Expected an object here.", param)
     return value
 

@@ -148,7 +148,7 @@ class _History:
         signed = list(carriers.signed_reasoning(body))
         text = carriers.reasoning_text(body)
         if text and not signed:
-            stored = usable(self._lookup.get(text_key("", text)), self._caps)
+            stored = self._kept(text)
             signed = [(text, stored)] if stored else []
         return [{"text": text, "thought": True, "thoughtSignature": known} for text, known in signed]
 
@@ -165,10 +165,14 @@ class _History:
             cut += _without_markdown_images(part)
         cut += _echoed_images(body.get("images"), f"{where}.images")
         signature = carriers.of_message(body, has_calls=has_calls).text
-        signature = usable(self._lookup.get(text_key("", text)), self._caps) or signature if text else None
+        signature = self._kept(text) or signature if text else None
         if signature:
             _sign_last_text(cut, signature)
         return cut
+
+    def _kept(self, text: str) -> str | None:
+        """The signature that the store has for a text; a hash is taken only where it has any."""
+        return usable(self._lookup.get(text_key("", text)), self._caps) if self._lookup else None
 
     def _signed(self, call: Call) -> SignedCall:
         return look_up(call, self._names.to_wire(call.name), self._lookup, self._caps)

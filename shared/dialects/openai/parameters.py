@@ -4,7 +4,7 @@ Google's own vocabulary arrives in two wire shapes: `google: {...}` at the top (
 `extra_body={"google": ...}`) and `extra_body: {"google": {...}}` (Google's documented form).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -21,6 +21,7 @@ MAX_TOP_LOGPROBS = 20
 
 # A request byte must never choose the host that gets the credential.
 ROUTING = ("api_base", "base_url", "api_key", "headers", "extra_headers", "custom_llm_provider")
+_ROUTING = frozenset(ROUTING)
 
 # Read somewhere in this dialect.
 _READ = frozenset(
@@ -145,6 +146,7 @@ class Parameters:
 
     def __init__(self, body: Mapping[str, Any], notes: Notes) -> None:
         self._given: dict[str, Given] = {}
+        self.get: Callable[[str], Given | None] = self._given.get  # asked for every name of the vocabulary
         refuse_routing(body, "")
         for name, value in body.items():
             known = _CAMEL.get(name, name)
@@ -155,9 +157,6 @@ class Parameters:
         self._google(body.get("google"), "google", notes)
         self._extra_body(body.get("extra_body"), notes)
         self._generation(notes)
-
-    def get(self, name: str) -> Given | None:
-        return self._given.get(name)
 
     def value(self, name: str) -> Any:
         given = self._given.get(name)
@@ -201,6 +200,8 @@ class Parameters:
 
 
 def refuse_routing(body: Mapping[str, Any], prefix: str) -> None:
+    if _ROUTING.isdisjoint(body):
+        return
     for name in ROUTING:
         if body.get(name) is not None:
             raise GatewayError("unsupported_parameter", "This parameter is not supported.", param=f"{prefix}{name}")
@@ -219,7 +220,9 @@ def check_unused(params: Parameters, notes: Notes) -> None:
         if given and number(given.value, given.path, -2, 2) != 0:
             notes.ignored(given.path)  # models from 2.5 on refuse penalties
     moderation = params.get("moderation")
-    policy = moderation and either_case(mapping(moderation.value, "moderation")).get("policy")
+    if moderation is None:
+        return
+    policy = either_case(mapping(moderation.value, "moderation")).get("policy")
     for side in ("input", "output"):
         rule = policy.get(side) if isinstance(policy, Mapping) else None
         if isinstance(rule, Mapping) and rule.get("mode") == "block":

@@ -12,6 +12,7 @@ from shared.gemini.catalog import Capabilities
 from shared.gemini.tool_names import ToolNames
 from shared.gemini.types import FunctionDeclaration, Tool, ToolConfig
 
+_NONE: frozenset[str] = frozenset()
 # OpenAI's word -> Gemini's mode. `any` is Mistral's and Anthropic's word for `required`.
 MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY", "any": "ANY"}
 
@@ -96,6 +97,8 @@ def _tool_name(item: Mapping[str, Any], param: str) -> str:
 def plan_tools(declared: Declared, choice: Choice, caps: Capabilities, notes: Notes, *, search: bool) -> ToolPlan:
     """The request's tools. `search` adds Google Search that was asked for outside of `tools`."""
     names = ToolNames(declared.declarations)
+    if not (declared.declarations or declared.built_ins or search or choice.only or choice.mode == "ANY"):
+        return ToolPlan(names, [], None, _NONE, forced=False, built_ins=_NONE)
     choice = _checked(choice, declared, notes)
     built_ins = dict(declared.built_ins) if choice.mode != "NONE" else {}
     if search:

@@ -13,6 +13,7 @@ from shared.dialects.contract import ReplyContext, Translation
 from shared.dialects.openai.errors import error_frame
 from shared.dialects.openai_chat.options import ChatOptions
 from shared.dialects.openai_chat.usage import chat_usage
+from shared.dialects.running_text import MARK, RunningText, around
 from shared.errors import GatewayError
 from shared.events import (
     BlockDelta,
@@ -36,7 +37,6 @@ Delta = dict[str, Any]
 Fragment = tuple[Delta, dict[str, Any] | None]  # a delta, and the logprobs beside it
 
 _FINISH = {"stop": "stop", "length": "length", "continuation": "length", "blocked": "content_filter", "fault": "stop"}
-_MARK = "\0text\0"  # a template's place for the text; no id and no model name holds a NUL
 _METADATA = {
     "groundingMetadata": "grounding_metadata",
     "citationMetadata": "citation_metadata",
@@ -104,15 +104,8 @@ class Choice:
                 self._block_kinds[event.index] = event.kind
         return []
 
-    def shows(self, delta: BlockDelta) -> bool:
-        """Whether a delta is plain visible text, which most events are."""
-        if self._block_kinds.get(delta.index) == "reasoning":
-            return False
-        self._visible = True
-        return True
-
     def _text(self, event: BlockDelta) -> list[Fragment]:
-        if self.shows(event):
+        if self._block_kinds.get(event.index) != "reasoning":
             return self._content(event.text)
         return [({"reasoning_content": event.text}, None)] if self._options.show_reasoning else []
 
@@ -214,21 +207,18 @@ class ChatRenderer:
         self._reply = reply
         self._head = _Head(reply)
         self._chunk: dict[str, Any] | None = None
-        self._templates: dict[int, tuple[bytes, bytes]] = {}  # what stands before and after the text
+        self._running: dict[int, RunningText] = {}  # by choice
         self._choices = [Choice(options, reply.request_id, reply.created) for _ in range(translation.choices)]
 
     def feed(self, event: Event, choice: int = 0) -> bytes:
-        if type(event) is BlockDelta and self._chunk is not None and self._choices[choice].shows(event):
-            return self._text_frame(choice, event.text)
+        if type(event) is BlockDelta:
+            running = self._running.get(choice)
+            if running is not None and running.index == event.index:
+                return running.frame(event.text)
+            return self._opening() + self._begin(event, choice)
         if isinstance(event, Start) and self._chunk is None:
             self._head.see(event)
-        opening = self._open() if self._chunk is None else b""
-        state = self._choices[choice]
-        frames = [opening] if opening else []
-        for delta, logprobs in state.deltas(event):
-            finished = state.finish_reason if not delta else None
-            frames.append(self._frame(choice, delta, finished, logprobs))
-        return b"".join(frames)
+        return self._opening() + self._frames(event, choice)
 
     def close(self, usage: Usage) -> bytes:
         tail = b"data: [DONE]\n\n"
@@ -246,19 +236,29 @@ class ChatRenderer:
         self._chunk = self._head.fields("chat.completion.chunk")
         return self._chunk
 
-    def _open(self) -> bytes:
+    def _opening(self) -> bytes:
         """One role chunk per choice, in index order, before anything else: accumulators build choices by position."""
+        if self._chunk is not None:
+            return b""
         self._start()
         role = {"role": "assistant", "content": "", "refusal": None}
         return b"".join(self._frame(index, role, None, None) for index in range(len(self._choices)))
 
-    def _text_frame(self, choice: int, text: str) -> bytes:
-        """The frame of plain text, which is most of them: only the text differs, so only the text is encoded."""
-        template = self._templates.get(choice)
-        if template is None:
-            before, _, after = self._frame(choice, {"content": _MARK}, None, None).partition(encode(_MARK))
-            template = self._templates[choice] = (before, after)
-        return b"%b%b%b" % (template[0], encode(text), template[1])
+    def _begin(self, delta: BlockDelta, choice: int) -> bytes:
+        """The first text of a block; what follows it is framed alike."""
+        sample = self._frames(BlockDelta(delta.index, MARK), choice)
+        if not sample:  # a thought that is not shown
+            return b""
+        self._running[choice] = running = RunningText(delta.index, *around(sample))
+        return running.frame(delta.text)
+
+    def _frames(self, event: Event, choice: int) -> bytes:
+        state = self._choices[choice]
+        frames = [
+            self._frame(choice, delta, None if delta else state.finish_reason, logprobs)
+            for delta, logprobs in state.deltas(event)
+        ]
+        return b"".join(frames)
 
     def _frame(self, choice: int, delta: Delta, finish: str | None, logprobs: dict[str, Any] | None) -> bytes:
         entry: dict[str, Any] = {"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": finish}

@@ -93,6 +93,13 @@ class Composer:
             handler(event)
         return self._taken()
 
+    def gathering(self, block: int) -> list[str] | None:
+        """Where the open item gathers the text of a block; None for one that is not shown. More of it may be added
+        there instead of being fed."""
+        if self._blocks.get(block) == "reasoning":
+            return self._reasoning.pieces if self._reasoning else None
+        return self._message.pieces if self._message else None
+
     def beat(self) -> list[Change]:
         """Something to say while nothing happens: the response is still in progress."""
         if self._opened:
@@ -210,10 +217,11 @@ class Composer:
         if self._message is None:
             return
         message, self._message = self._message, None
-        self._characters += message.length
+        text = message.text
+        self._characters += len(text)
         self._done(message.close(status))
-        if message.signature and message.text:
-            self._carry({text_key("", message.text): self._found(message.signature)})
+        if message.signature and text:
+            self._carry({text_key("", text): self._found(message.signature)})
 
     def _close_code(self, status: str) -> None:
         if self._code is not None:

@@ -16,17 +16,16 @@ class MessageItem:
         self._index = output_index
         self._before = before
         self._say = say
-        self._pieces: list[str] = []
+        self.pieces: list[str] = []
         self._annotations: list[dict[str, Any]] = []
         self._logprobs: list[dict[str, Any]] = []
         self._refusal: str | None = None
         self._part_open = False
-        self.length = 0
         self.signature: str | None = None
 
     @property
     def text(self) -> str:
-        return "".join(self._pieces)
+        return "".join(self.pieces)
 
     def head(self) -> dict[str, Any]:
         return {"id": self._id, "type": "message", "role": "assistant", "status": "in_progress", "content": []}
@@ -35,8 +34,7 @@ class MessageItem:
         if not self._part_open:
             self._part_open = True
             self._tell("content_part.added", part=self._text_part(""))
-        self._pieces.append(text)
-        self.length += len(text)
+        self.pieces.append(text)
         self._tell("output_text.delta", delta=text, logprobs=[])
 
     def cite(self, citation: Citation) -> None:

@@ -12,29 +12,29 @@ class ReasoningItem:
         self._index = output_index
         self._say = say
         self._summary: list[dict[str, str]] = []
-        self._pieces: list[str] | None = None  # of the open part
+        self.pieces: list[str] | None = None  # of the open part
 
     def head(self) -> dict[str, Any]:
         return {"id": self._id, "type": "reasoning", "summary": [], "status": "in_progress"}
 
     def begin_part(self) -> None:
         self.end_part()
-        self._pieces = []
+        self.pieces = []
         self._tell("part.added", part={"type": "summary_text", "text": ""})
 
     def delta(self, text: str) -> None:
-        if self._pieces is not None:
-            self._pieces.append(text)
+        if self.pieces is not None:
+            self.pieces.append(text)
             self._tell("text.delta", delta=text)
 
     def end_part(self) -> None:
-        if self._pieces is None:
+        if self.pieces is None:
             return
-        part = {"type": "summary_text", "text": "".join(self._pieces)}
+        part = {"type": "summary_text", "text": "".join(self.pieces)}
         self._tell("text.done", text=part["text"])
         self._tell("part.done", part=part)
         self._summary.append(part)
-        self._pieces = None
+        self.pieces = None
 
     def close(self, status: str, encrypted: str | None) -> dict[str, Any]:
         """The finished item; `encrypted` is what the client carries for the gateway."""

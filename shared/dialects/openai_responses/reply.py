@@ -8,10 +8,24 @@ from shared.dialects.openai_responses.composer import Change, Composer, response
 from shared.dialects.openai_responses.echo import echoed, visible_response
 from shared.dialects.openai_responses.errors import response_error
 from shared.dialects.openai_responses.options import ResponseOptions
+from shared.dialects.running_text import MARK, RunningText, around
 from shared.errors import GatewayError
-from shared.events import Event, Usage
-from shared.json_codec import encode
+from shared.events import BlockDelta, Event, Logprobs, Usage
+from shared.json_codec import encode, encode_string
 from shared.sse import frame
+
+_NUMBER = "\0number\0"  # a sample's place for the number
+
+
+class _Running(RunningText, frozen=True):
+    """`head` is what stands before the number, `before` what stands after it. `pieces`: where the item gathers text."""
+
+    head: bytes
+    pieces: list[str]
+
+    def numbered(self, number: int, text: str) -> bytes:
+        self.pieces.append(text)
+        return b"".join((self.head, b"%d" % number, self.before, encode_string(text), self.after))
 
 
 class ResponsesRenderer:
@@ -21,8 +35,17 @@ class ResponsesRenderer:
         self._composer = Composer(translation.options, reply)
         self._number = 0
         self._ended = False
+        self._running: _Running | None = None
 
     def feed(self, event: Event, choice: int = 0) -> bytes:
+        if type(event) is BlockDelta:
+            running = self._running
+            if running is None or running.index != event.index:
+                return self._begin(event)
+            number, self._number = self._number, self._number + 1
+            return running.numbered(number, event.text)
+        if type(event) is not Logprobs:  # they come between the texts of a block and leave it as it is
+            self._running = None
         return self._frames(self._composer.feed(event))
 
     def close(self, usage: Usage) -> bytes:
@@ -44,13 +67,24 @@ class ResponsesRenderer:
     def final(self) -> Mapping[str, Any] | None:
         return self._composer.response if self._ended else None
 
+    def _begin(self, delta: BlockDelta) -> bytes:
+        """The first text of a block; what follows it is framed alike."""
+        changes = self._composer.feed(delta)
+        pieces = self._composer.gathering(delta.index)
+        if pieces is not None:  # None: a thought that is not shown
+            sample = _framed({**changes[-1], "delta": MARK}, _NUMBER)
+            head, _, numbered = sample.partition(encode(_NUMBER))
+            self._running = _Running(delta.index, *around(numbered), head, pieces)
+        return self._frames(changes)
+
     def _frames(self, changes: list[Change]) -> bytes:
-        frames = []
-        for change in changes:
-            numbered = {"type": change["type"], "sequence_number": self._number, **change}
-            frames.append(frame(encode(numbered), change["type"]))
-            self._number += 1
+        frames = [_framed(change, number) for number, change in enumerate(changes, self._number)]
+        self._number += len(frames)
         return b"".join(frames)
+
+
+def _framed(change: Change, number: int | str) -> bytes:
+    return frame(encode({"type": change["type"], "sequence_number": number, **change}), change["type"])
 
 
 def renderer(translation: Translation, reply: ReplyContext) -> ResponsesRenderer:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from shared.dialects.contract import Translation
 from shared.events import BlockDelta, BlockEnd, BlockStart, End, Start, ToolCall, Usage
-from shared.gateway.shaping import Shaper
+from shared.gateway.shaping import Shaper, StopScan
 
 END = End("stop", "STOP", Usage())
 
@@ -59,6 +59,28 @@ def test_a_partial_match_at_the_end_is_text(positions):
     out = shaped(text_events(cut_at_random("wait for ST", positions)), stop=("STOP",))
     assert text_of(out) == "wait for ST"
     assert out[-1].stop_sequence is None
+
+
+@given(st.lists(st.text("ab", min_size=1, max_size=4), min_size=1), st.lists(st.text("abc", min_size=1, max_size=5)))
+def test_no_more_is_held_back_than_could_begin_a_stop_sequence(stops, pieces):
+    scan, given_out = StopScan(stops), ""
+    for end, piece in enumerate(pieces, 1):
+        given_out += scan.feed(piece)
+        said = "".join(pieces[:end])
+        if scan.found is not None:
+            assert given_out == min((said.partition(stop)[0] for stop in stops), key=len)
+            return
+        assert not any(stop in said for stop in stops)
+        starts = [at for at in range(len(said)) if any(stop.startswith(said[at:]) for stop in stops)]
+        assert given_out == said[: min(starts, default=len(said))]
+
+
+def test_a_burst_to_be_left_alone_comes_back_as_it_was():
+    shaper = Shaper(Translation(request={}), lambda: "call_1")
+    burst = text_events(["one", "two"])
+    assert shaper.feed_all(burst) is burst
+    calls = shaper.feed_all([BlockDelta(0, "x"), ToolCall(1, "f", {})])
+    assert [getattr(event, "call_id", None) for event in calls] == [None, "call_1"]
 
 
 def test_nothing_is_called_after_a_stop():
