@@ -109,6 +109,7 @@ async def test_registry_secrets_and_queue_answer_the_same(aws, direct, environme
             assert ours == theirs
     sent = await direct.call("sqs", "send_message", QueueUrl=environment["SETTLE_QUEUE_URL"], MessageBody="{}")
     assert sent["MessageId"]
+    aws.client("sqs").purge_queue(QueueUrl=environment["SETTLE_QUEUE_URL"])  # the queue is every test's
     with pytest.raises(AwsFailure) as refused:
         await direct.call("sqs", "send_message", QueueUrl=environment["SETTLE_QUEUE_URL"] + "-absent", MessageBody="{}")
     assert "NonExistentQueue" in refused.value.code
