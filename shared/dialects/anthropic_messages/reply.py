@@ -79,8 +79,11 @@ class Message:
     def feed(self, event: Event) -> list[Pair | Piece]:
         """The pairs of one event. An `End` that is no end of an answer raises the `GatewayError` that it means."""
         match event:
-            case BlockDelta() if not self._held:
-                self._show_text(event.text)
+            case BlockDelta():  # first, as most are
+                if self._held:
+                    self._held.append(event)
+                else:
+                    self._show_text(event.text)
             case Start():
                 self._counted = event.usage
                 return []
@@ -172,10 +175,10 @@ class Message:
 
     def _show(self, event: Event) -> None:
         match event:
-            case BlockStart(kind=kind):
-                self._reasoning = kind == "reasoning"
             case BlockDelta():
                 self._show_text(event.text)
+            case BlockStart(kind=kind):
+                self._reasoning = kind == "reasoning"
             case BlockEnd(signature=str(signature)) if self._reasoning and self._writer.thinking_open:
                 self._sign("th", signature)
             case LooseSignature(signature=signature) if self._writer.thinking_open:
