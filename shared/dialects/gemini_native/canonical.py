@@ -6,13 +6,15 @@ answer to them. Error paths and texts are Google's: snake_case paths, `contents[
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from typing import Any
 
 from shared.dialects.gemini_native.fields import FIELDS
 from shared.errors import GatewayError
 
 _HUMP = re.compile(r"(?<!^)([A-Z])")
+_Reader = Callable[[Any, str], Any]
 _INTEGER = re.compile(r"-?\d{1,19}")
 
 
@@ -27,6 +29,7 @@ def camel(name: str) -> str:
     return head + "".join(word[:1].upper() + word[1:] for word in rest)
 
 
+@cache  # of known fields only
 def snake(name: str) -> str:
     return _HUMP.sub(lambda hump: "_" + hump.group(1).lower(), name)
 
@@ -35,28 +38,47 @@ def refused(path: str, text: str) -> GatewayError:
     return GatewayError("invalid_request", text, param=path or None)
 
 
+@cache
+def _readers(name: str) -> Mapping[str, _Reader]:
+    return {field: _reader(kind) for field, kind in FIELDS[name].items()}
+
+
 def _message(name: str, value: Mapping[str, Any], path: str) -> dict[str, Any]:
-    fields = FIELDS[name]
+    readers = _readers(name)
     out: dict[str, Any] = {}
     for key, item in value.items():
-        field = key if key in fields else camel(key)
-        if field not in fields or (key != field and key != snake(field)):
+        field = key if key in readers else camel(key)
+        if field not in readers or (key != field and key != snake(field)):
             out[key] = item
             continue
         at = f"{path}.{snake(field)}" if path else snake(field)
         if field in out or (key != field and value.get(field) is not None):
             raise refused(at, f"Invalid value at '{at}' (oneof), field '{snake(field)}' is already set.")
         if item is not None:
-            out[field] = _field(fields[field], item, at)
+            out[field] = readers[field](item, at)
     return out
 
 
-def _field(kind: str, value: Any, at: str) -> Any:
+@cache
+def _reader(kind: str) -> _Reader:
+    """What makes a value of this kind canonical, or refuses it at its path."""
     if kind == "free":
-        return value
+        return lambda value, at: value
     if kind.startswith("["):
-        rows = value if isinstance(value, list) else [value]
-        return [_field(kind[1:], row, f"{at}[{index}]") for index, row in enumerate(rows) if row is not None]
+        return partial(_list, _reader(kind[1:]))
+    if kind.startswith("{"):
+        return partial(_single, partial(_map, _reader(kind[1:])))
+    if kind in FIELDS:
+        return partial(_single, partial(_named, kind))
+    return partial(_single, _SCALARS[kind])
+
+
+def _list(each: _Reader, value: Any, at: str) -> list[Any]:
+    rows = value if isinstance(value, list) else [value]
+    return [each(row, f"{at}[{index}]") for index, row in enumerate(rows) if row is not None]
+
+
+def _single(read: _Reader, value: Any, at: str) -> Any:
     if isinstance(value, list):
         name = at.rpartition(".")[2]
         raise refused(
@@ -64,11 +86,15 @@ def _field(kind: str, value: Any, at: str) -> Any:
             f"Invalid JSON payload received. Unknown name \"{name}\" at '{at}': Proto field is not repeating, cannot "
             "start list.",
         )
-    if kind.startswith("{"):
-        return {key: _field(kind[1:], row, f"{at}.{key}") for key, row in _object(value, at).items() if row is not None}
-    if kind in FIELDS:
-        return _message(kind, _object(value, at), at)
-    return _SCALARS[kind](value, at)
+    return read(value, at)
+
+
+def _map(each: _Reader, value: Any, at: str) -> dict[str, Any]:
+    return {key: each(row, f"{at}.{key}") for key, row in _object(value, at).items() if row is not None}
+
+
+def _named(name: str, value: Any, at: str) -> dict[str, Any]:
+    return _message(name, _object(value, at), at)
 
 
 def _object(value: Any, at: str) -> Mapping[str, Any]:
