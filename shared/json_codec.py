@@ -15,7 +15,10 @@ MAX_DEPTH = 64
 MAX_NODES = 100_000
 _INT64_MIN, _INT64_MAX = -(2**63), 2**64 - 1
 
-_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{},]', re.DOTALL)
+# one that nobody closes reaches to the end: looking for strings inside of it would take its length squared
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_BRACKETS = bytes.maketrans(b"[]{}", b"()()")
+_NO_MARKS = bytes(set(range(256)) - set(b"[]{},"))
 # line ends for many client SDKs, although legal inside JSON strings
 _LINE_ENDS = {0x2028: "\\u2028", 0x2029: "\\u2029", 0x85: "\\u0085"}
 _LINE_END_BYTES = [(chr(code).encode(), escape.encode()) for code, escape in _LINE_ENDS.items()]
@@ -97,23 +100,26 @@ def _refuse(message: str) -> NoReturn:
 
 def _bound(raw: bytes, max_nodes: int) -> None:
     """Depth and node count, before any tree is built."""
-    depth = nodes = containers = 0
-    for match in _STRING_OR_BRACKET.finditer(raw):
-        mark = match.group()
-        if mark in (b"[", b"{"):
-            depth += 1
-            nodes += 1
-            containers += 1
-            if depth > MAX_DEPTH:
-                _refuse(f"The request body is nested deeper than {MAX_DEPTH} levels.")
-            if containers > MAX_NODES:  # numbers may be many where tokens are sent, arrays of them never
-                _refuse(f"The request body holds more than {MAX_NODES} arrays and objects.")
-        elif mark in (b"]", b"}"):
-            depth -= 1
-        elif mark == b",":
-            nodes += 1
-        if nodes > max_nodes:
-            _refuse(f"The request body holds more than {max_nodes} values.")
+    marks = _STRING.sub(b"", raw).translate(_BRACKETS, _NO_MARKS)
+    containers = marks.count(b"(")
+    if _deeper(marks.replace(b",", b""), MAX_DEPTH):
+        _refuse(f"The request body is nested deeper than {MAX_DEPTH} levels.")
+    if containers > MAX_NODES:  # numbers may be many where tokens are sent, arrays of them never
+        _refuse(f"The request body holds more than {MAX_NODES} arrays and objects.")
+    if containers + marks.count(b",") > max_nodes:
+        _refuse(f"The request body holds more than {max_nodes} values.")
+
+
+def _deeper(brackets: bytes, levels: int) -> bool:
+    """Whether `((...))` nests deeper, or leaves more open: each round takes the innermost pairs away."""
+    for _ in range(levels):
+        if not brackets:
+            return False
+        outer = brackets.replace(b"()", b"")
+        if len(outer) == len(brackets):
+            break
+        brackets = outer
+    return b"()" in brackets or brackets.count(b"(") > levels
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,13 +1,14 @@
 """The JSON guard: everything `json.loads` would let pass and must not, and what must pass unharmed."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import GatewayError
-from shared.json_codec import MAX_DEPTH, MAX_NODES, decode_object, encode, encode_string
+from shared.json_codec import MAX_DEPTH, MAX_NODES, _deeper, decode_object, encode, encode_string
 
 json_values = st.recursive(
     st.none()
@@ -72,6 +73,29 @@ def test_refused(raw, word):
 )
 def test_accepted(raw, value):
     assert decode_object(raw) == value
+
+
+@given(st.text("[]{},", max_size=200))
+def test_depth_is_that_of_the_open_brackets(text):
+    """Against a count of one bracket after another, for what is balanced."""
+    depth, deepest, least = 0, 0, 0
+    for character in text:
+        depth += (character in "[{") - (character in "]}")
+        deepest, least = max(deepest, depth), min(least, depth)
+    brackets = text.replace(",", "").translate(str.maketrans("[{]}", "(())")).encode()
+    if depth == least == 0:
+        assert [_deeper(brackets, levels) for levels in range(1, 12)] == [deepest > levels for levels in range(1, 12)]
+    else:
+        assert not _deeper(brackets, deepest - least + 1)
+
+
+def test_what_nobody_closes_is_refused_in_no_time():
+    """Quotes, brackets: each of these took, or could take, the square of its length."""
+    for body in (b'{"a":"' + b'\\"' * 500_000, b'{"a":' + b"[" * 1_000_000, b"]" * 1_000_000, b'{"a":"\\' * 100_000):
+        began = time.process_time()
+        with pytest.raises(GatewayError):
+            decode_object(body)
+        assert time.process_time() - began < 2
 
 
 def test_brackets_inside_strings_do_not_count():
