@@ -8,7 +8,8 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Collection, Coroutine, Sequence
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from shared.errors import ErrorKind, GatewayError
 from shared.gateway.quota_day import seconds_to_reset
@@ -27,7 +28,7 @@ _READ_EVERY_S = 30.0
 Rest = tuple[float, ErrorKind]
 
 
-class _Place(NamedTuple):
+class _Place(Struct, frozen=True):
     """What rests of a project, or of a credential that names none: its quota for a model; all of it where both are
     empty."""
 

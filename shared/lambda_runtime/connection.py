@@ -6,7 +6,6 @@ tenth of a cold start.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from shared.lambda_runtime.http_head import Head, HttpBroken, chunk_size, encoded_head, read_fields, read_head
 
@@ -20,12 +19,13 @@ class RuntimeApiError(ConnectionError):
     """The Runtime API closed the connection, or broke HTTP, in the middle of an exchange."""
 
 
-class Answer(NamedTuple):
+class Answer:
     """What the Runtime API said: header names are lower case."""
 
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
 
 
 class RuntimeConnection:

@@ -1,7 +1,6 @@
 """The head of an HTTP/1.1 message, both ways. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 _BODILESS = frozenset({204, 304})
 _HEXADECIMAL = frozenset(b"0123456789abcdefABCDEF")
@@ -12,13 +11,14 @@ class HttpBroken(ValueError):
     """The peer sent what is no HTTP/1.1 answer; the message holds nothing of it."""
 
 
-class Head(NamedTuple):
+class Head:
     """Status and headers of an answer, names in lower case. ``length`` None: the body has no stated length."""
 
-    status: int
-    headers: Mapping[str, str]
-    length: int | None
-    keeps_alive: bool
+    def __init__(self, status: int, headers: Mapping[str, str], length: int | None, *, keeps_alive: bool) -> None:
+        self.status = status
+        self.headers = headers
+        self.length = length
+        self.keeps_alive = keeps_alive
 
     @property
     def chunked(self) -> bool:
@@ -52,7 +52,8 @@ def read_head(data: bytes) -> Head:
     options = [option.strip() for option in headers.get("connection", "").lower().split(",")]
     length = None if stated is None else int(stated)
     framed = length is not None or "transfer-encoding" in headers or int(code) in _BODILESS
-    return Head(int(code), headers, length, framed and version == b"HTTP/1.1" and "close" not in options)
+    keeps_alive = framed and version == b"HTTP/1.1" and "close" not in options
+    return Head(int(code), headers, length, keeps_alive=keeps_alive)
 
 
 def read_fields(lines: Sequence[bytes]) -> dict[str, str]:

@@ -4,7 +4,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from shared.lambda_runtime.connection import Answer
 
@@ -45,15 +45,16 @@ class Context:
         return max(0, self.deadline_ms - int(time.time() * 1000))
 
 
-class Invocation(NamedTuple):
+class Invocation:
     """One event to answer, still as JSON text. ``invocation_id`` is echoed on the reply where the Runtime API sent
     one.
     """
 
-    payload: bytes
-    context: Context
-    trace_id: str | None
-    invocation_id: str | None
+    def __init__(self, payload: bytes, context: Context, trace_id: str | None, invocation_id: str | None) -> None:
+        self.payload = payload
+        self.context = context
+        self.trace_id = trace_id
+        self.invocation_id = invocation_id
 
 
 def invocation_of(answer: Answer) -> Invocation:

@@ -4,7 +4,6 @@ import base64
 import json
 import logging
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from shared.lambda_runtime.connection import Answer, Headers, RuntimeConnection
 from shared.lambda_runtime.invocation import Invocation
@@ -30,13 +29,14 @@ _TRAILER_NAMES = "Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Er
 logger = logging.getLogger(__name__)
 
 
-class Fault(NamedTuple):
+class Fault:
     """What went wrong, for Lambda's logs and metrics: no stack (a trailer has no room), the message cut to a
     trailer's size.
     """
 
-    kind: str
-    message: str
+    def __init__(self, kind: str, message: str) -> None:
+        self.kind = kind
+        self.message = message
 
     @classmethod
     def of(cls, error: BaseException) -> "Fault":

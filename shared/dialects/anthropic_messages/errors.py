@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
 
 from shared.dialects.anthropic_messages.ids import request_label
 from shared.errors import ErrorKind, GatewayError
@@ -11,7 +13,7 @@ from shared.lazy_pattern import lazy_pattern
 from shared.sse import frame
 
 
-class Wire(NamedTuple):
+class Wire(Struct, frozen=True):
     status: int
     type: str
 

@@ -5,14 +5,16 @@ The upstream's own bodies can carry keys, project numbers and prompt text; clien
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
 
 from shared.errors import ErrorKind, GatewayError
 
 _RPC = "type.googleapis.com/google.rpc."
 
 
-class Wire(NamedTuple):
+class Wire(Struct, frozen=True):
     status: int
     word: str
 

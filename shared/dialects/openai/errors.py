@@ -1,14 +1,16 @@
 """Error kinds in OpenAI's words: status, type, code, and the body around them."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
 
 from shared.errors import ErrorKind, GatewayError
 from shared.json_codec import encode
 from shared.sse import frame
 
 
-class Wire(NamedTuple):
+class Wire(Struct, frozen=True):
     status: int
     type: str
     code: str | None
