@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from shared.http1_connection import HIGH_WATER, TOKEN, Connection, HttpFailure
+from shared.http1_connection import HIGH_WATER, Connection, HttpFailure, is_token
 
 __all__ = ["HttpClient", "HttpFailure", "Reply", "Request", "tls_context"]
 
@@ -169,7 +169,7 @@ class HttpClient:
 def _head(request: Request, host: str, target: str) -> bytes:
     lines = [f"{request.method} {target} HTTP/1.1\r\nhost: {host}\r\n"]
     for name, value in request.headers:
-        if not TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
+        if not is_token(name) or not ((value.isascii() and value.isprintable()) or _VALUE.fullmatch(value)):
             raise HttpFailure("a header of the request is not valid")
         lines.append(f"{name}: {value}\r\n")
     if request.body or request.method in ("POST", "PUT", "PATCH"):

@@ -9,10 +9,11 @@ import re
 import select
 import socket
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import cast
 
 HIGH_WATER = 1024 * 1024  # unread bytes of a reply at which the peer is made to wait
-TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _MAX_HEAD = 64 * 1024
 _MAX_CHUNK_LINE = 4 * 1024
 _PIECE = 16 * 1024
@@ -35,6 +36,8 @@ class Connection(asyncio.Protocol):
         self.status = 0
         self.headers: Mapping[str, str] = {}
         self._transport: asyncio.Transport | None = None
+        self._socket: socket.socket | None = None
+        self._poll = select.poll()
         self._waiter: asyncio.Future[None] | None = None
         self._until = math.inf  # how long the waiter waits
         self._alarm: asyncio.TimerHandle | None = None
@@ -121,12 +124,9 @@ class Connection(asyncio.Protocol):
 
     def is_fresh(self) -> bool:
         """Nothing waits in the socket. While a function is frozen peers hang up, and the loop has not seen it yet."""
-        sock = None if self._transport is None or self._lost else self._transport.get_extra_info("socket")
-        if sock is None or sock.fileno() < 0:
+        if self._socket is None or self._lost or self._socket.fileno() < 0:
             return False
-        poll = select.poll()
-        poll.register(sock.fileno(), select.POLLIN)
-        return not poll.poll(0)
+        return not self._poll.poll(0)
 
     def abort(self) -> None:
         self._unset_alarm()
@@ -179,9 +179,11 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # other event loops have classes of their own
-        sock = transport.get_extra_info("socket")
-        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock = self._socket = transport.get_extra_info("socket")
+        if sock is not None:
+            self._poll.register(sock.fileno(), select.POLLIN)
+            if sock.family in (socket.AF_INET, socket.AF_INET6):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def data_received(self, data: bytes) -> None:
         self._in = self._in + data if self._in else data
@@ -358,6 +360,12 @@ class Connection(asyncio.Protocol):
             self._nothing_asked()
 
 
+@lru_cache(256)
+def is_token(name: str) -> bool:
+    """Whether it may be the name of a header; the same few come with every message."""
+    return _TOKEN.fullmatch(name) is not None
+
+
 def _chunk_size(line: bytes) -> int:
     if 0 < len(line) < 16 and not line.strip(_HEX_DIGITS):  # digits alone, as nearly every peer writes it
         return int(line, 16)
@@ -371,7 +379,7 @@ def _headers(lines: Iterable[str]) -> dict[str, str]:
     headers: dict[str, str] = {}
     for line in lines:
         name, colon, value = line.partition(":")
-        if not colon or not TOKEN.fullmatch(name):  # a folded line has white space in front
+        if not colon or not is_token(name):  # a folded line has white space in front
             raise HttpFailure("a header of the reply is not valid")
         name, value = name.lower(), value.strip(" \t")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value

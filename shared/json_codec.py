@@ -59,7 +59,7 @@ def encode(value: Any) -> bytes:
 def decode_reply(data: bytes) -> Any:
     """JSON of the upstream's. ValueError or RecursionError where it is none."""
     # the arguments of a call are the client's data: only the standard library keeps integers of any length
-    if b'"functionCall"' not in data:
+    if data.find(b'"functionCall"') < 0:
         try:
             return orjson.loads(data)
         except orjson.JSONDecodeError:  # half a surrogate pair passes below

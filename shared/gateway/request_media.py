@@ -194,7 +194,7 @@ class RequestMedia:
         return GatewayError("not_found", message, param=self._place(uri))
 
 
-async def answered(
+def answered(
     upstream: Upstream,
     request: GenerateContentRequest,
     model: ResolvedModel,
@@ -204,24 +204,37 @@ async def answered(
     *,
     drafts: bool = False,
 ) -> AsyncGenerator[list[Event]]:
-    """`Upstream.answer` with what the request refers to made ready; once more with its links inlined where the upstream
-    could not fetch them and has said nothing else yet."""
-    if media is not None:
-        request = await media.ready(request, model.id, upstream)
-    credential_id = media.credential_id if media is not None else None
+    """`Upstream.answer` with what the request refers to made ready."""
+    if media is None:
+        return upstream.answer(request, model, exchange, meter, drafts=drafts)
+    return _answered(upstream, request, model, exchange, meter, media, drafts=drafts)
+
+
+async def _answered(
+    upstream: Upstream,
+    request: GenerateContentRequest,
+    model: ResolvedModel,
+    exchange: Exchange,
+    meter: Meter,
+    media: RequestMedia,
+    *,
+    drafts: bool,
+) -> AsyncGenerator[list[Event]]:
+    """Once more with its links inlined where the upstream could not fetch them and has said nothing else yet."""
+    request = await media.ready(request, model.id, upstream)
     begun = False
     try:
-        answer = upstream.answer(request, model, exchange, meter, drafts=drafts, credential_id=credential_id)
+        answer = upstream.answer(request, model, exchange, meter, drafts=drafts, credential_id=media.credential_id)
         async with aclosing(answer) as bursts:
             async for events in bursts:
                 begun = True
                 yield events
         return
     except GatewayError as error:
-        inlined = await media.inlined(request) if media and not begun and error.reason == "url_fetch" else None
+        inlined = await media.inlined(request) if not begun and error.reason == "url_fetch" else None
         if inlined is None:
             raise
-    answer = upstream.answer(inlined, model, exchange, meter, drafts=drafts, credential_id=credential_id)
+    answer = upstream.answer(inlined, model, exchange, meter, drafts=drafts, credential_id=media.credential_id)
     async with aclosing(answer) as bursts:
         async for events in bursts:
             yield events

@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import orjson
 from msgspec import Struct
@@ -229,7 +229,7 @@ class GeminiClient:
         if deadline_s is not None:
             headers["x-server-timeout"] = str(max(1, int(deadline_s)))
         content = body if isinstance(body, bytes) else _encode(body)
-        url = f"{self._root}/models/{quote(model, safe='')}:{method}" + ("?alt=sse" if stream else "")
+        url = f"{self._root}/models/{model}:{method}" + ("?alt=sse" if stream else "")
         return Request("POST", url, (*_PLAIN_HEADERS, *headers.items()), content)
 
     async def _send(self, request: Request, until: float) -> Reply:

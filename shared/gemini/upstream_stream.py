@@ -56,7 +56,8 @@ class UpstreamStream:
                 raise GatewayError("upstream_invalid_response", "The upstream's reply is empty.")
             await self._read(wait, begun=False)
             wait = min(until, self._deadline.within(self._idle_s))
-        first = _parse_event(self._events.pop(0))
+        event = self._events.pop(0)
+        first = parse_object(event.data, unwrap=event.kind == "bare")
         if "error" in first:
             raise from_chunk(first["error"])
         self._first = [first]
@@ -76,7 +77,7 @@ class UpstreamStream:
         burst: Burst = []
         try:
             for event in events:
-                burst.append(_parse_event(event))
+                burst.append(parse_object(event.data, unwrap=event.kind == "bare"))
         except GatewayError:
             if not burst:
                 raise
@@ -129,7 +130,3 @@ def parse_object(data: bytes, *, unwrap: bool = False) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         raise GatewayError("upstream_invalid_response", "The upstream's reply is no JSON object.")
     return parsed
-
-
-def _parse_event(event: SseEvent) -> dict[str, Any]:
-    return parse_object(event.data, unwrap=event.kind == "bare")

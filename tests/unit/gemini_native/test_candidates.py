@@ -2,10 +2,21 @@
 
 import pytest
 
+from infra.local.emulator.server import EmulatorServer
 from shared.dialects.gemini_native.choices import together
+from shared.gateway.settings import Settings
+from tests.unit.gemini_native.conftest import opened
 
 MODEL = "/v1beta/models/gemini-3.8-flash"
 METHODS = ["generateContent", "streamGenerateContent", "streamGenerateContent?alt=sse"]
+
+
+@pytest.fixture
+async def lone_world():
+    """With an emulator of its own: a request that is called off may arrive after the test that made it."""
+    with EmulatorServer() as emulator:
+        async with opened(emulator, Settings(commit_after_s=5)) as made:
+            yield made
 
 
 def say(count, **more):
@@ -63,19 +74,19 @@ async def test_as_many_as_google_allows(world, count):
     assert world.sent == []
 
 
-async def test_the_first_failure_is_everyones(world):
-    world.emulator.script({"text": "one"}, {"error": 400})
-    got = await world.post(f"{MODEL}:generateContent", say(2))
+async def test_the_first_failure_is_everyones(lone_world):
+    lone_world.emulator.script({"text": "one"}, {"error": 400})
+    got = await lone_world.post(f"{MODEL}:generateContent", say(2))
     assert (got.status, got.json["error"]["status"]) == (400, "INVALID_ARGUMENT")
-    assert world.row.status == 400
+    assert lone_world.row.status == 400
 
 
-async def test_a_failure_in_mid_stream_ends_every_candidate(world):
-    world.emulator.script(*[{"text": "a b c", "chunks": 3, "error_after": {"chunks": 1, "status": 503}}] * 2)
-    got = await world.post(f"{MODEL}:streamGenerateContent", say(2))
+async def test_a_failure_in_mid_stream_ends_every_candidate(lone_world):
+    lone_world.emulator.script(*[{"text": "a b c", "chunks": 3, "error_after": {"chunks": 1, "status": 503}}] * 2)
+    got = await lone_world.post(f"{MODEL}:streamGenerateContent", say(2))
     assert [chunk["error"]["code"] for chunk in got.json if "error" in chunk] == [503]
     assert "error" in got.json[-1]
-    assert world.row.state == "partial"
+    assert lone_world.row.state == "partial"
 
 
 async def test_an_empty_candidate_is_asked_for_again_by_itself(world):
