@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from shared.json_codec import encode
 from shared.stores.attributes import expressions
 from shared.stores.aws import Aws, AwsFailure, retrying
 from shared.stores.protocols import KeptDocument, StoreConflict
@@ -59,7 +60,7 @@ class DynamoResponseStore:
         *,
         if_state: Collection[str] | None = None,
     ) -> None:
-        packed = zlib.compress(json.dumps(document.body, ensure_ascii=True, separators=(",", ":")).encode(), 6)
+        packed = zlib.compress(encode(document.body), 6)
         pieces = [packed[start : start + PIECE_BYTES] for start in range(0, len(packed), PIECE_BYTES)]
         pk, generation = _partition(acct, document_id), secrets.token_hex(6)
         limit = asyncio.Semaphore(_AT_ONCE)

@@ -43,6 +43,15 @@ async def test_what_was_put_comes_back_whole(store: DynamoResponseStore, aws: Aw
     assert all(item["ttl"]["N"] == str(SOON) for item in written)
 
 
+@pytest.mark.parametrize("text", ["", "é☃ \u2028", "half a pair \ud83d", "x" * 4_000, "word " * 1_000])
+async def test_every_text_and_number_is_kept_as_it_is(store: DynamoResponseStore, text: str):
+    document = KeptDocument({"text": text, "large": 2**70, "small": 1e-9, "nothing": None, "list": [True, -0.5]}, "s")
+    plain = KeptDocument({"text": text, "again": [text, {"key": text}]}, "s")
+    await store.put("acct", "a", document, SOON)
+    await store.put("acct", "b", plain, SOON)
+    assert await store.get("acct", ["a", "b"]) == {"a": document, "b": plain}
+
+
 async def test_accounts_are_apart(store: DynamoResponseStore):
     await store.put("one", "resp_1", large(10), SOON)
     assert await store.get("two", ["resp_1"]) == {}
