@@ -129,8 +129,8 @@ class Connection(asyncio.Protocol):
         return not self._poll.poll(0)
 
     def abort(self) -> None:
-        self._unset_alarm()
         if self._transport is not None and not self.loop.is_closed():
+            self._unset_alarm()
             self._transport.abort()
 
     async def _wait(self, until: float) -> None:
