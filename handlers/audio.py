@@ -1,7 +1,6 @@
 """POST /v1/audio/* as one Lambda function: streamed by our loop, buffered by Mangum."""
 
-from mangum import Mangum
-
 from handlers.composition import data_plane
+from handlers.entry import Entry
 
-handler = Mangum(data_plane(endpoints=("audio",)))
+handler = Entry(data_plane(endpoints=("audio",)))

@@ -1,7 +1,6 @@
 """Keys, usage, the console and the API's page as one Lambda function."""
 
-from mangum import Mangum
-
 from handlers.control_composition import control_plane
+from handlers.entry import Entry
 
-handler = Mangum(control_plane())
+handler = Entry(control_plane())

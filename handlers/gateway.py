@@ -1,7 +1,6 @@
 """Every path of both planes in one function, for small deployments."""
 
-from mangum import Mangum
-
 from handlers.composition import both_planes
+from handlers.entry import Entry
 
-handler = Mangum(both_planes())
+handler = Entry(both_planes())

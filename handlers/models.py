@@ -1,7 +1,6 @@
 """GET /v1/models and /v1/models/{id} as one Lambda function."""
 
-from mangum import Mangum
-
 from handlers.composition import data_plane
+from handlers.entry import Entry
 
-handler = Mangum(data_plane(endpoints=("models",)))
+handler = Entry(data_plane(endpoints=("models",)))

@@ -16,9 +16,8 @@ from starlette.websockets import WebSocket
 
 from shared.dialects.contract import Dialect
 from shared.errors import GatewayError
+from shared.gateway.client_kind import speaks_anthropic, speaks_google
 from shared.gateway.context import Exchange
-from shared.gateway.counting import Counter
-from shared.gateway.model_routes import ModelRoutes, speaks_anthropic, speaks_google
 from shared.gateway.pipeline import Pipeline, Services
 from shared.gateway.registry import MEDIA, ROWS, Row, load
 from shared.gateway.responses import json_response
@@ -30,6 +29,14 @@ Action = Callable[[Request, Exchange, Any, str], Awaitable[Response]]
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 _BRACES = re.compile(r"\{[^}]*\}")
 _GOOGLE_PATHS = ("/v1beta/models", "/v1alpha/", "/upload/", "/ws/")
+# (endpoints, module, function in it): imported only where served, because each costs the cold start of every function
+_ACTION_MAKERS: tuple[tuple[frozenset[str], str, str], ...] = (
+    (frozenset({"models"}), "model_routes", "model_actions"),
+    (frozenset({"messages"}), "counting", "count_actions"),
+    (MEDIA, "media_routes", "media_actions"),
+    (frozenset({"responses"}), "responses_api", "response_actions"),
+    (frozenset({"native"}), "native_routes", "native_actions"),
+)
 # asked without a key by Claude Code before its first request
 _PROBES = ("/", "/api/hello", "/api/event_logging/batch")
 
@@ -38,28 +45,15 @@ def build_app(
     services: Services, endpoints: Collection[str] | None = None, lifespan: Lifespan[Starlette] | None = None
 ) -> Starlette:
     """Routes of the named endpoints (all where None) and `/health`."""
-    models = ModelRoutes(services)
-    actions: Mapping[str, Action] = {
-        "generate": Pipeline(services).serve,
-        "count": Counter(services).serve,
-        "list_models": models.list,
-        "get_model": models.one,
-    }
-    if endpoints is None or not MEDIA.isdisjoint(endpoints):
-        actions = {**actions, **_media_actions(services)}
-    if endpoints is None or "responses" in endpoints:
-        actions = {**actions, **_response_actions(services)}
-    if endpoints is None or "native" in endpoints:
-        actions = {**actions, **_native_actions(services)}
-    if endpoints is None or "files" in endpoints:
-        actions = {**actions, **_file_actions(services, actions)}
+    actions = _actions(services, endpoints)
+    methods = _methods_by_pattern()
     routes: list[BaseRoute] = [Route("/health", _open({"status": "ok"}), methods=["GET"])]
     if endpoints is None or "messages" in endpoints:
         routes += [Route(path, _open({}), methods=["GET", "POST"]) for path in _PROBES]
     routes += [
         Route(
             row.path,
-            _endpoint(actions[row.action], services.settings, row),
+            _endpoint(actions[row.action], services.settings, row, methods[_pattern(row)]),
             methods=list(row.methods if row.shared else _METHODS),
         )
         for row in ROWS
@@ -76,28 +70,14 @@ def build_app(
     return app
 
 
-def _media_actions(services: Services) -> Mapping[str, Action]:
-    """Imported only where it is served: forms, images and sound cost the cold start of every other function."""
-    module = importlib.import_module("shared.gateway.media_routes")
-    actions: Mapping[str, Action] = module.media_actions(services)
-    return actions
-
-
-def _response_actions(services: Services) -> Mapping[str, Action]:
-    module = importlib.import_module("shared.gateway.responses_api")
-    actions: Mapping[str, Action] = module.response_actions(services)
-    return actions
-
-
-def _native_actions(services: Services) -> Mapping[str, Action]:
-    module = importlib.import_module("shared.gateway.native_routes")
-    actions: Mapping[str, Action] = module.native_actions(services)
-    return actions
-
-
-def _file_actions(services: Services, known: Mapping[str, Action]) -> Mapping[str, Action]:
-    module = importlib.import_module("shared.gateway.uploads")
-    actions: Mapping[str, Action] = module.file_actions(services, known)
+def _actions(services: Services, endpoints: Collection[str] | None) -> Mapping[str, Action]:
+    """What the rows of these endpoints name."""
+    actions: dict[str, Action] = {"generate": Pipeline(services).serve}
+    for served, module, maker in _ACTION_MAKERS:
+        if endpoints is None or not served.isdisjoint(endpoints):
+            actions |= getattr(importlib.import_module(f"shared.gateway.{module}"), maker)(services)
+    if endpoints is None or "files" in endpoints:
+        actions |= importlib.import_module("shared.gateway.uploads").file_actions(services, actions)
     return actions
 
 
@@ -115,11 +95,21 @@ def _open(body: Mapping[str, Any]) -> Endpoint:
     return answer
 
 
-def _endpoint(action: Action, settings: Settings, row: Row) -> Endpoint:
+def _pattern(row: Row) -> str:
+    return _BRACES.sub("{}", row.path)
+
+
+def _methods_by_pattern() -> Mapping[str, tuple[str, ...]]:
+    """Every method that some row serves under paths of one form, whatever the names of their parts."""
+    found: dict[str, set[str]] = {}
+    for row in ROWS:
+        found.setdefault(_pattern(row), set()).update(row.methods)
+    return {pattern: tuple(sorted(methods)) for pattern, methods in found.items()}
+
+
+def _endpoint(action: Action, settings: Settings, row: Row, allowed: tuple[str, ...]) -> Endpoint:
+    """`allowed` are the methods that a refusal names."""
     load(row.dialect)
-    pattern = _BRACES.sub("{}", row.path)
-    alike = [method for other in ROWS if _BRACES.sub("{}", other.path) == pattern for method in other.methods]
-    allowed = tuple(sorted({*row.methods, *alike}))
 
     async def serve(request: Request) -> Response:
         exchange = Exchange.begin(request, settings.request_timeout_s)

@@ -21,14 +21,13 @@ MAX_KEY_LENGTH = 256
 FAILURES_PER_MINUTE = 30
 
 _MESSAGE = "Incorrect API key provided."
-_HEADERS = ("api-key", "x-api-key", "x-goog-api-key")
+_HEADERS = frozenset({b"authorization", b"api-key", b"x-api-key", b"x-goog-api-key"})
 
 
 def presented_keys(request: Request, *, query_key: bool) -> list[str]:
     """Every credential text in the request, in any accepted form; `?key=` counts only where `query_key` says so."""
-    found = [_strip_scheme(value) for value in request.headers.getlist("authorization")]
-    for name in _HEADERS:
-        found += request.headers.getlist(name)
+    sent = [(name, value.decode("latin-1")) for name, value in request.headers.raw if name in _HEADERS]
+    found = [_strip_scheme(value) if name == b"authorization" else value for name, value in sent]
     if query_key:
         found += request.query_params.getlist("key")
     return [text for text in (value.strip(" \t") for value in found) if text]

@@ -41,17 +41,18 @@ def input_bound(request: GenerateContentRequest) -> int:
     while stack:
         item = stack.pop()
         if isinstance(item, str):
-            text_bytes += len(item.encode("utf-8", "replace"))
+            text_bytes += len(item) if item.isascii() else len(item.encode("utf-8", "replace"))
         elif isinstance(item, list):
             stack.extend(item)
         elif isinstance(item, dict):
-            if _is_blob(item.get("inlineData")):
-                tokens += _media_tokens(item["inlineData"])
+            blob = item.get("inlineData")
+            if blob is not None and _is_blob(blob):
+                tokens += _media_tokens(blob)
             elif "fileData" in item:
                 tokens += _REMOTE_TOKENS
             else:
                 # signatures come back as thought tokens; their base64 is counted like text
-                text_bytes += sum(len(key) for key in item)
+                text_bytes += len("".join(item))
                 stack.extend(item.values())
     return tokens + -(-text_bytes // _BYTES_PER_TOKEN)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections.abc import Awaitable, Callable, Mapping
 
 from cachetools import LRUCache
 from starlette.requests import Request
@@ -81,3 +82,7 @@ class Counter:
         """Known before the call is over: who asks in between finds the one or the other."""
         tokens = self._known[place] = await self._services.upstream.count(body, model_id, exchange)
         return tokens
+
+
+def count_actions(services: Services) -> Mapping[str, Callable[..., Awaitable[Response]]]:
+    return {"count": Counter(services).serve}

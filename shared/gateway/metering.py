@@ -73,6 +73,8 @@ class Outcome(Struct):
     @property
     def usage(self) -> Usage | None:
         """The sum over all upstream calls; None where none told a count."""
+        if len(self.calls) == 1:
+            return next(iter(self.calls.values()))
         return sum(self.calls.values(), Usage()) if self.calls else None
 
 
@@ -238,7 +240,9 @@ class Meter:
 
     async def settle(self) -> None:
         """Write the row; a failure never reaches the client. Runs to its end even when the request is cancelled."""
-        await asyncio.shield(asyncio.ensure_future(self._settle()))
+        # eager: without a turn of the event loop before the first step
+        task = asyncio.Task(self._settle(), loop=asyncio.get_running_loop(), eager_start=True)
+        await asyncio.shield(task)
 
     async def _settle(self) -> None:
         settlement = self.settlement()

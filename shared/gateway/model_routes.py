@@ -1,5 +1,7 @@
 """GET /v1/models and /v1/models/{id}: what a key may use, for OpenAI's, Anthropic's and Google's clients."""
 
+from collections.abc import Awaitable, Callable, Mapping
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -8,6 +10,7 @@ from shared.dialects.gemini_native.model_list import page as google_page
 from shared.dialects.gemini_native.model_list import resource
 from shared.dialects.model_list import DISCOVERY_PREFIX, discovery_rows, page, row
 from shared.gateway import auth
+from shared.gateway.client_kind import speaks_anthropic
 from shared.gateway.context import Exchange
 from shared.gateway.google_principal import google_principal
 from shared.gateway.pipeline import Services
@@ -48,10 +51,6 @@ class ModelRoutes:
         return await self._services.authenticator.principal(request, exchange.source_ip, endpoint)
 
 
-def speaks_anthropic(request: Request) -> bool:
-    return "anthropic-version" in request.headers
-
-
-def speaks_google(request: Request) -> bool:
-    headers = request.headers
-    return "x-goog-api-key" in headers or "x-goog-api-client" in headers or "key" in request.query_params
+def model_actions(services: Services) -> Mapping[str, Callable[..., Awaitable[Response]]]:
+    routes = ModelRoutes(services)
+    return {"list_models": routes.list, "get_model": routes.one}

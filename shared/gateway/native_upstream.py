@@ -192,12 +192,15 @@ class NativeUpstream(Upstream):
                 return
             splitter, seen = call.splitter(), False
             async for piece in reply.pieces:
-                burst, failure = read(splitter.feed(piece))
-                if burst:
-                    seen = True
-                    yield burst
-                if failure is not None:
-                    raise failure
+                raws = splitter.feed(piece)
+                # the very first object leaves while those that came with it are read
+                for together in [raws] if seen else [raws[:1], raws[1:]]:
+                    burst, failure = read(together)
+                    if burst:
+                        seen = True
+                        yield burst
+                    if failure is not None:
+                        raise failure
             burst, failure = read(splitter.close())
             if burst:
                 yield burst

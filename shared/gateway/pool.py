@@ -71,6 +71,8 @@ class CredentialPool:
         self._learn(slots)
         self.retries.earn()
         ready = self._ready(slots, model, exclude)
+        if len(ready) == 1:
+            return ready[0]
         if ready:
             return self._chance.choices(ready, weights=[max(slot.weight, 1) for slot in ready])[0]
         rests = [rest for slot in slots if (rest := self._rest_of(slot, model))]

@@ -7,7 +7,7 @@ re-routes models on announced days.
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date
-from functools import cache
+from functools import cache, lru_cache
 from typing import Literal
 
 from msgspec import Struct
@@ -126,7 +126,15 @@ def resolve(name: str, today: date, *, overrides: Mapping[str, str | tuple[str, 
     and an unknown `gemini-*` or `gemma-*` passes with the newest rules. Raises GatewayError `model_not_found`, with one
     text for malformed, unknown and unserved names.
     """
-    overrides = overrides or {}
+    return _resolved(name, today, overrides) if overrides else _resolved_by_catalog(name, today)
+
+
+@lru_cache(maxsize=1_024)
+def _resolved_by_catalog(name: str, today: date) -> ResolvedModel:
+    return _resolved(name, today, {})
+
+
+def _resolved(name: str, today: date, overrides: Mapping[str, str | tuple[str, ...]]) -> ResolvedModel:
     if not _NAME.fullmatch(name) and name not in overrides:
         raise not_found(name)
     reading = _Reading(name)

@@ -7,7 +7,7 @@ on which the request began. Sources: Google's pricing page by way of genai-price
 import re
 from collections.abc import Mapping
 from datetime import date
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 
 from msgspec import Struct
@@ -23,6 +23,7 @@ LONG_PROMPT: Final = 200_000  # prompt tokens above which the whole request move
 # An answer holds a few images at most (about 1,100 to 2,000 tokens each), however large its token limit is.
 _MEDIA_TOKENS: Final = 8_192
 
+_TEXT: Final = frozenset({"TEXT"})
 _PER_CENT: Final = 100
 _PER_TOKENS: Final = 1_000
 
@@ -72,6 +73,7 @@ class Price(Struct, frozen=True):
 _STANDARD: Final = TierFactor(_PER_CENT, _PER_CENT, None)
 
 
+@lru_cache(maxsize=1_024)
 def price_of(model: str, today: date, effective: str | None = None) -> tuple[Price, bool]:
     """(price, estimated) of `model`, the response's `modelVersion` or an id, on the UTC day `today`.
 
@@ -164,6 +166,8 @@ def _price(model: str, band: int) -> Price:
 
 def _split(total: int, modalities: Mapping[str, int]) -> dict[str, int]:
     """`total` by modality; what the details leave out is text, what they claim beyond `total` is ignored."""
+    if not modalities.keys() - _TEXT:
+        return {"TEXT": total}
     parts: dict[str, int] = {}
     left = total
     for kind in sorted(modalities):
@@ -177,6 +181,8 @@ def _cached_split(total: int, modalities: Mapping[str, int], prompt: Mapping[str
     """The cached part of every part of the prompt: first what the details say, then text, then the rest. Never more
     than the part itself, whatever `total` claims."""
     parts: dict[str, int] = {}
+    if not total:
+        return parts
     left = total
     for kind, count in prompt.items():
         if kind != "TEXT":

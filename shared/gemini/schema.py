@@ -49,17 +49,21 @@ def openapi_schema(schema: Any, *, param: str | None = None) -> Schema:
 
 
 def _check_size(schema: Any, param: str | None) -> None:
-    values, todo = 0, [(schema, 0)]
-    while todo:
-        node, depth = todo.pop()
-        children = node.values() if isinstance(node, Mapping) else node if isinstance(node, list) else ()
-        if isinstance(node, Mapping) and isinstance(node.get("enum"), list):
-            values += len(node["enum"])
-        if values > MAX_ENUM_VALUES:
-            raise GatewayError("invalid_request", "The schema has more than 1000 enum values.", param=param)
+    values, level, depth = 0, [schema], 0
+    while level:
         if depth > 2 * _MAX_DEPTH:
             raise GatewayError("invalid_request", "The schema is nested too deeply.", param=param)
-        todo.extend((child, depth + 1) for child in children)
+        below: list[Any] = []
+        for node in level:
+            if isinstance(node, dict):
+                below += node.values()
+                if isinstance(node.get("enum"), list):
+                    values += len(node["enum"])
+            elif isinstance(node, list):
+                below += node
+        if values > MAX_ENUM_VALUES:
+            raise GatewayError("invalid_request", "The schema has more than 1000 enum values.", param=param)
+        level, depth = below, depth + 1
     if len(json.dumps(schema, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")) > MAX_BYTES:
         raise GatewayError("invalid_request", "The schema is larger than 128 KB.", param=param)
 
@@ -91,7 +95,7 @@ class _Cleaner:
 
     def _node(self, node: Any, depth: int) -> Schema:
         self._nodes += 1
-        if not isinstance(node, Mapping) or depth > _MAX_DEPTH:
+        if not isinstance(node, dict) or depth > _MAX_DEPTH:
             return {}  # `true`, and everything that is no schema: any value
         opened: list[str] = []
         while isinstance(node.get("$ref"), str) or isinstance(node.get("allOf"), list):
@@ -121,7 +125,7 @@ class _Cleaner:
             return node
         merged: Schema = {key: value for key, value in node.items() if key != "allOf"}
         seen = {merged["$ref"]} if isinstance(merged.get("$ref"), str) else set()
-        todo = [branch for branch in reversed(node["allOf"]) if isinstance(branch, Mapping)]
+        todo: list[Mapping[str, Any]] = [branch for branch in reversed(node["allOf"]) if isinstance(branch, dict)]
         while todo and self._nodes <= _MAX_NODES:
             self._nodes += 1
             branch = todo.pop()
@@ -129,9 +133,7 @@ class _Cleaner:
             reference = branch.get("$ref")
             own = {key: value for key, value in branch.items() if key not in ("allOf", "$ref")}
             merged = _merged(merged, own)
-            todo.extend(
-                item for item in reversed(nested if isinstance(nested, list) else []) if isinstance(item, Mapping)
-            )
+            todo.extend(item for item in reversed(nested if isinstance(nested, list) else []) if isinstance(item, dict))
             if isinstance(reference, str) and reference not in seen:
                 seen.add(reference)
                 if "$ref" not in merged:
@@ -150,10 +152,10 @@ class _Cleaner:
 
     def _annotations(self, node: Mapping[str, Any]) -> Schema:
         """The keywords without schemas inside."""
-        cleaned: Schema = {key: node[key] for key in _TEXT if isinstance(node.get(key), str)}
+        cleaned: Schema = {key: node[key] for key in _TEXT if key in node and isinstance(node[key], str)}
         counts = _COUNTS + _OPENAPI_COUNTS if self._openapi else _COUNTS
-        cleaned |= {key: int(node[key]) for key in counts if is_number(node.get(key)) and node[key] >= 0}
-        cleaned |= {key: node[key] for key in _NUMBERS if is_number(node.get(key))}
+        cleaned |= {key: int(node[key]) for key in counts if key in node and is_number(node[key]) and node[key] >= 0}
+        cleaned |= {key: node[key] for key in _NUMBERS if key in node and is_number(node[key])}
         if self._openapi:
             cleaned |= {key: node[key] for key in ("pattern",) if isinstance(node.get(key), str)}
             cleaned |= {key: node[key] for key in ("default", "example") if node.get(key) is not None}
@@ -169,12 +171,12 @@ class _Cleaner:
         extra = node.get("additionalProperties")
         if isinstance(extra, bool):
             cleaned["additionalProperties"] = extra
-        elif isinstance(extra, Mapping):
+        elif isinstance(extra, dict):
             cleaned["additionalProperties"] = self._node(extra, depth + 1)
         items, tuple_items = node.get("items"), node.get("prefixItems")
         if isinstance(items, list):  # the tuple form of older drafts
             items, tuple_items = node.get("additionalItems"), items
-        if isinstance(items, Mapping) or items is True:
+        if isinstance(items, dict) or items is True:
             cleaned["items"] = self._node(items, depth + 1)
         if isinstance(tuple_items, list) and tuple_items:
             cleaned["prefixItems"] = [self._node(child, depth + 1) for child in tuple_items]
@@ -185,7 +187,7 @@ class _Cleaner:
 
     def _properties(self, node: Mapping[str, Any], cleaned: Schema, depth: int) -> None:
         properties = node.get("properties")
-        if not isinstance(properties, Mapping):
+        if not isinstance(properties, dict):
             return
         kept = {name: child for name, child in properties.items() if child is not False}
         cleaned["properties"] = {name: self._node(child, depth + 1) for name, child in kept.items()}
@@ -217,7 +219,7 @@ def _merged(first: Mapping[str, Any], second: Mapping[str, Any] | None) -> Schem
     merged: Schema = dict(first)
     for key, value in (second or {}).items():
         mine = merged.get(key)
-        if key == "properties" and isinstance(mine, Mapping) and isinstance(value, Mapping):
+        if key == "properties" and isinstance(mine, dict) and isinstance(value, dict):
             shared = [name for name in value if name in mine and mine[name] != value[name]]
             merged[key] = {**value, **mine} | {name: {"allOf": [mine[name], value[name]]} for name in shared}
         elif key in ("required", "allOf") and isinstance(mine, list) and isinstance(value, list):

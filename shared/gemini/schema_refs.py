@@ -17,16 +17,21 @@ class References:
     """
 
     def __init__(self, schema: Any) -> None:
-        self._root: Mapping[str, Any] = schema if isinstance(schema, Mapping) else {}
+        self._root: Mapping[str, Any] = schema if isinstance(schema, dict) else {}
         self.definitions: dict[str, Any] = {}
         for key in ("definitions", "$defs"):
             table = self._root.get(key)
-            self.definitions |= table if isinstance(table, Mapping) else {}
-        self._anchors = {node["$anchor"]: node for node in _walk(schema) if isinstance(node.get("$anchor"), str)}
+            self.definitions |= table if isinstance(table, dict) else {}
+        self._anchors: dict[str, Mapping[str, Any]] = {}
         self._names: dict[str, str] = {}
+        references: list[str] = []
         for node in _walk(schema):
+            if isinstance(node.get("$anchor"), str):
+                self._anchors[node["$anchor"]] = node
             if isinstance(node.get("$ref"), str):
-                self._name(node["$ref"])
+                references.append(node["$ref"])
+        for reference in references:
+            self._name(reference)
 
     def canonical(self, reference: str) -> str | None:
         """The reference as it may stand in a cleaned schema, past definitions that only refer to another one; None
@@ -35,7 +40,7 @@ class References:
         passed: set[str] = set()
         while name is not None and name not in passed:
             target = self.definitions[name]
-            if not (isinstance(target, Mapping) and list(target) == ["$ref"] and isinstance(target["$ref"], str)):
+            if not (isinstance(target, dict) and list(target) == ["$ref"] and isinstance(target["$ref"], str)):
                 return self.of_definition(name)
             passed.add(name)
             name = self._names.get(target["$ref"])
@@ -48,7 +53,7 @@ class References:
         """The schema that a reference, canonical or not, names; None for foreign documents and broken pointers."""
         name = self._names.get(reference) or definition_name(reference)
         found = self.definitions.get(name or "")
-        return found if isinstance(found, Mapping) else None
+        return found if isinstance(found, dict) else None
 
     def _name(self, reference: str) -> None:
         if reference in self._names:
@@ -75,13 +80,13 @@ class References:
         node: Any = self._root
         for step in reference[2:].split("/"):
             name = _unescape(step)
-            if isinstance(node, Mapping) and name in node:
+            if isinstance(node, dict) and name in node:
                 node = node[name]
             elif isinstance(node, list) and name.isascii() and name.isdigit() and int(name[:9]) < len(node):
                 node = node[int(name[:9])]
             else:
                 return None
-        return node if isinstance(node, Mapping) else None
+        return node if isinstance(node, dict) else None
 
 
 def definition_name(reference: Any) -> str | None:

@@ -28,6 +28,8 @@ def is_number(value: Any) -> bool:
 
 def type_words(given: Any) -> list[str]:
     """The valid JSON Schema types that `type` names, in lower case; unknown words mean "any" and vanish."""
+    if isinstance(given, str) and given in _TYPES:
+        return [given]
     words = given if isinstance(given, list) else [given]
     lowered = [word.strip().lower() for word in words if isinstance(word, str)]
     known = [_SYNONYMS.get(word, word) for word in lowered]
@@ -37,6 +39,8 @@ def type_words(given: Any) -> list[str]:
 def branches_of_enum(values: list[Any], types: list[str]) -> list[Schema]:
     """An `enum` as the upstream takes it: strings and numbers stay an enum, booleans and null become a type of their
     own. Several branches belong into an `anyOf`; objects and arrays have no form and give none."""
+    if not values:
+        return []
     plain = [value for value in values if isinstance(value, str) or is_number(value)]
     branches: list[Schema] = []
     if plain:

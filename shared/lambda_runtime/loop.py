@@ -40,7 +40,7 @@ async def run(environ: Mapping[str, str], stock_command: Sequence[str]) -> int:
 async def _run(environ: Mapping[str, str], stock_command: Sequence[str]) -> int:
     address = environ["AWS_LAMBDA_RUNTIME_API"]
     connection = RuntimeConnection(address)
-    gc.disable()  # whatever an import makes stays: collecting in between is a twentieth of a cold start
+    gc.disable()  # whatever an import makes stays: collecting in between is a tenth of a cold start
     try:
         handler = load_handler(environ["_HANDLER"])
         if not hasattr(handler, "app"):

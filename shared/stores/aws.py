@@ -188,9 +188,9 @@ class Aws:
     ) -> Mapping[str, Any]:
         assert self._direct is not None
         call = f"{service}.{operation}"
+        until = asyncio.get_running_loop().time() + _CONNECT_S + read_s
         try:
-            async with asyncio.timeout(_CONNECT_S + read_s):
-                return await self._direct.call(service, operation, request)
+            return await self._direct.call(service, operation, request, until)
         except DirectFailure as failure:
             raise _refusal(call, failure.code, failure.status, failure.body) from failure
         except (HttpFailure, TimeoutError) as failure:

@@ -7,6 +7,7 @@ versions, invocations, stays with boto3. The requests and answers have boto3's f
 
 import base64
 import json
+import math
 import time
 import zlib
 from collections.abc import Callable, Mapping
@@ -96,18 +97,23 @@ class DirectAws:
     def serves(self, service: str, operation: str) -> bool:
         return service in _SERVICES and operation in _SERVICES[service].operations
 
-    async def call(self, service: str, operation: str, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Raises DirectFailure, and HttpFailure where no whole answer arrived."""
+    async def call(
+        self, service: str, operation: str, request: Mapping[str, Any], until: float = math.inf
+    ) -> Mapping[str, Any]:
+        """Raises DirectFailure, and where no whole answer arrived HttpFailure, or TimeoutError at `until` in the loop's
+        time."""
         way = self._ways.get((service, operation)) or self._way(service, operation)
         body = _written(request)
         headers = way.signer.signed(body, self._now())
-        reply = await self._http.send(Request("POST", way.url, headers, body))
+        reply = await self._http.send(Request("POST", way.url, headers, body), until)
         data = bytearray()
-        while piece := await reply.read():
-            data += piece
-            if len(data) > _MAX_ANSWER:
-                reply.close()
-                raise HttpFailure("the answer is too large")
+        try:
+            while piece := await reply.read(until):
+                data += piece
+                if len(data) > _MAX_ANSWER:
+                    raise HttpFailure("the answer is too large")
+        finally:
+            reply.close()
         _check(reply.headers.get("x-amz-crc32"), data)
         answer = _parsed(service, data)
         if reply.status != 200:

@@ -12,7 +12,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from shared.http1 import HttpClient, HttpFailure, tls_context
-from shared.stores.aws import Aws, AwsFailure
+from shared.stores.aws import Aws, AwsFailure, _Patience
 from shared.stores.aws_direct import DirectAws
 from shared.stores.sigv4 import Signer, SigningKeys
 
@@ -109,6 +109,7 @@ async def test_registry_secrets_and_queue_answer_the_same(aws, direct, environme
             assert ours == theirs
     sent = await direct.call("sqs", "send_message", QueueUrl=environment["SETTLE_QUEUE_URL"], MessageBody="{}")
     assert sent["MessageId"]
+    aws.client("sqs").purge_queue(QueueUrl=environment["SETTLE_QUEUE_URL"])  # the queue is every test's
     with pytest.raises(AwsFailure) as refused:
         await direct.call("sqs", "send_message", QueueUrl=environment["SETTLE_QUEUE_URL"] + "-absent", MessageBody="{}")
     assert "NonExistentQueue" in refused.value.code
@@ -155,6 +156,33 @@ async def test_a_damaged_answer_is_a_failure(body, extra, expected):
     http.close()
     server.close()
     await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{"]
+)
+async def test_an_answer_that_stays_away_is_a_transient_failure(sent, monkeypatch):
+    left = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(sent)
+        while await reader.read(1024):
+            pass
+        writer.close()
+        left.set()
+
+    monkeypatch.setattr("shared.stores.aws._PATIENCE", {"dynamodb": _Patience(1.0, -0.8, 1)})  # 0.2 s in all
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    aws = Aws({**WHOLE, "AWS_ENDPOINT_URL": endpoint}, direct=True)
+    with pytest.raises(AwsFailure) as failed:
+        await aws.call("dynamodb", "get_item", TableName="t", Key=KEY)
+    assert (failed.value.code, failed.value.transient) == ("ConnectionFailure", True)
+    async with asyncio.timeout(5):
+        await left.wait()  # the connection is not kept: what is still to come would be taken for the next answer
+    aws.close()
+    server.close()
 
 
 WHOLE = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "cn-north-1"}

@@ -79,6 +79,21 @@ def answers(draw: st.DrawFn) -> list[Event]:
     return events
 
 
+@st.composite
+def prose(draw: st.DrawFn) -> list[Event]:
+    """Blocks of several texts, and what may stand among the texts and between the blocks."""
+    events: list[Event] = [Start("", "")]
+    said = st.lists(st.sampled_from(["a", "b\n", "\u2028„", "\\"]), min_size=1, max_size=4)
+    among: list[Event] = [LooseSignature("c2ln"), Logprobs(({"token": "a"},), ())]
+    between: list[Event] = [Code(99, "PYTHON", "1"), ToolCall(99, "f", {}, None, "c2ln", "call_1")]
+    for index in range(draw(st.integers(1, 5))):
+        events.append(BlockStart(index, draw(st.sampled_from(["text", "reasoning"]))))
+        for text in draw(said):
+            events += [BlockDelta(index, text), *draw(st.lists(st.sampled_from(among), max_size=1))]
+        events += [BlockEnd(index, draw(SIGNATURES)), *draw(st.lists(st.sampled_from(between), max_size=1))]
+    return [*events, End("stop", "STOP", Usage())]
+
+
 def _single(kind: str, index: int, signature: str | None) -> st.SearchStrategy[Event]:
     match kind:
         case "call":
@@ -154,8 +169,8 @@ def test_any_answer_is_whole_frames_and_a_body(name: str, events: list[Event], u
 
 
 @pytest.mark.parametrize("name", ["openai_chat", "openai_responses", "anthropic_messages"])
-@COMMON
-@given(st.booleans(), answers(), USAGES)
+@settings(COMMON, max_examples=250)
+@given(st.booleans(), prose() | answers(), USAGES)
 def test_running_text_is_framed_like_any_other_event(
     name: str, thoughts: bool, events: list[Event], usage: Usage
 ) -> None:
@@ -168,11 +183,16 @@ def test_running_text_is_framed_like_any_other_event(
         with suppress(GatewayError):
             for event in events:
                 if renderer is plain:
-                    renderer._running = dialect.renderer(translation, reply)._running
+                    forget_running_text(renderer, dialect.renderer(translation, reply))
                 frames += renderer.feed(event)
             frames += renderer.close(usage)
         written.append(frames)
     assert written[0] == written[1]
+
+
+def forget_running_text(renderer: Any, fresh: Any) -> None:
+    for name in {"_running", "_block"} & vars(renderer).keys():
+        setattr(renderer, name, getattr(fresh, name))
 
 
 @given(st.text(), st.text(max_size=3))

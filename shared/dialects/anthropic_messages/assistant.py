@@ -54,7 +54,7 @@ class AssistantReader:
     def call(self, call: Call, carried: Envelope | None) -> Part:
         wire = self._plan.names.to_wire(call.name)
         stored = self._lookup.get(call_key(call.call_id)) if call.call_id else None
-        if stored is None:
+        if stored is None and self._lookup:  # where nothing was found, no hash is needed
             stored = self._lookup.get(content_key("", call.name, call.args))
         signature = (carried.signature if carried else "") or usable(stored, self._caps)
         if self._caps.call_ids:

@@ -4,7 +4,7 @@ The official accumulators index their list of blocks by `index` and merge deltas
 this class is the only place that counts and closes blocks.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -30,15 +30,15 @@ class Piece(Struct, frozen=True):
 
 
 class BlockWriter:
-    """Writes blocks into a list that `take` empties. `unsigned` is the envelope of a thought without a signature of
+    """Writes blocks into a list that `take` empties. `unsigned` makes the envelope of a thought without a signature of
     its own: clients drop thinking whose `signature` is empty."""
 
-    def __init__(self, unsigned: str) -> None:
+    def __init__(self, unsigned: Callable[[], str]) -> None:
         self._unsigned = unsigned
         self._index = -1
         self._open: Prose | None = None
         self._citations: Citations = ()
-        self._at_line_start = True
+        self.said = ""  # last, in the open block
         self._pairs: list[Pair | Piece] = []
 
     @property
@@ -54,13 +54,13 @@ class BlockWriter:
         if self._open != "text" or citations != self._citations:
             self.end()
             self._start({"type": "text", "text": "", "citations": []} if citations else {"type": "text", "text": ""})
-            self._open, self._citations, self._at_line_start = "text", citations, True
+            self._open, self._citations = "text", citations
         self._pairs.append(Piece(self._index, "text", text))
-        self._at_line_start = text.endswith("\n")
+        self.said = text
 
     def fenced(self, info: str, body: str) -> None:
         """A code block inside the text."""
-        lead = "" if self._open != "text" or self._at_line_start else "\n"
+        lead = "" if self._open != "text" or self.said.endswith("\n") else "\n"
         self.text(f"{lead}```{info}\n{body.rstrip()}\n```\n")
 
     def text_alone(self, text: str) -> None:
@@ -102,7 +102,7 @@ class BlockWriter:
     def end(self) -> None:
         """Close what is open."""
         if self._open == "thinking":
-            self.sign(self._unsigned)
+            self.sign(self._unsigned())
         elif self._open == "text":
             for citation in self._citations:
                 self._delta({"type": "citations_delta", "citation": dict(citation)})

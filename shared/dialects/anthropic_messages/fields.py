@@ -63,7 +63,7 @@ def number(value: Any, param: str, low: float, high: float) -> float:
 def mapping(value: Any, param: str) -> Mapping[str, Any]:
     if value is None:
         raise invalid(REQUIRED, param)
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict) and not isinstance(value, Mapping):  # the first is what JSON holds, and quick
         raise invalid("Input should be an object", param)
     return value
 
@@ -92,4 +92,6 @@ def blocks(content: Any, param: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def loose_objects(value: Any) -> list[Mapping[str, Any]]:
     """The objects of what may be an array, without complaint: for looking ahead at what is checked later."""
-    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list | tuple) else []
+    if not isinstance(value, list):
+        return []
+    return [item for item in value if isinstance(item, dict)]

@@ -2,6 +2,9 @@
 
 from msgspec import Struct
 
+from shared.dialects.anthropic_messages.estimate import estimate_tokens
+from shared.gemini.types import GenerateContentRequest
+
 
 class MessagesOptions(Struct, frozen=True):
     """`Translation.options` of this dialect.
@@ -11,8 +14,8 @@ class MessagesOptions(Struct, frozen=True):
     model that answers, for envelopes. `server_tools`: the server tools that were declared and are served, among
     `web_search`, `web_fetch` and `code_execution`. `only_server_tools`: no function tool stands beside them.
     `blocked_domains`: hosts, in lower case, whose search results must not be shown. `speed`: the mode that really
-    serves where the client sent `speed`, else None. `input_estimate`: a local estimate of the prompt's tokens, for a
-    stream that starts before the upstream has counted.
+    serves where the client sent `speed`, else None. `prompt`: what is to be estimated where the answer starts before
+    the upstream has counted.
     """
 
     thinking_asked: bool = False
@@ -22,4 +25,9 @@ class MessagesOptions(Struct, frozen=True):
     only_server_tools: bool = False
     blocked_domains: tuple[str, ...] = ()
     speed: str | None = None
-    input_estimate: int = 0
+    prompt: GenerateContentRequest | None = None
+
+    @property
+    def input_estimate(self) -> int:
+        """In tokens. Made when asked for, which is seldom: it walks the whole prompt."""
+        return estimate_tokens(self.prompt) if self.prompt is not None else 0

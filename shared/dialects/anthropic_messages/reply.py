@@ -60,7 +60,7 @@ class Message:
     def __init__(self, options: MessagesOptions, reply: ReplyContext) -> None:
         self._options = options
         self._reply = reply
-        self._writer = BlockWriter(seal(options.family, "th", "", ""))
+        self._writer = BlockWriter(lambda: seal(options.family, "th", "", ""))
         self._text_waits = options.only_server_tools and bool(options.server_tools & {"web_search", "web_fetch"})
         self._held: list[Event] = []
         self._citations: list[Citation] = []
@@ -79,8 +79,11 @@ class Message:
     def feed(self, event: Event) -> list[Pair | Piece]:
         """The pairs of one event. An `End` that is no end of an answer raises the `GatewayError` that it means."""
         match event:
-            case BlockDelta() if not self._held:
-                self._show_text(event.text)
+            case BlockDelta():  # first, as most are
+                if self._held:
+                    self._held.append(event)
+                else:
+                    self._show_text(event.text)
             case Start():
                 self._counted = event.usage
                 return []
@@ -97,6 +100,11 @@ class Message:
             case _:
                 self._show(event)
         return self._opened(self._writer.take())
+
+    def go_on(self, text: str) -> None:
+        """More text in the block of the delta just fed, which was shown at once and so is this: the caller frames it
+        itself."""
+        self._writer.said = text
 
     def close(self, usage: Usage) -> list[Pair | Piece]:
         if self._ending is None:
@@ -167,10 +175,10 @@ class Message:
 
     def _show(self, event: Event) -> None:
         match event:
-            case BlockStart(kind=kind):
-                self._reasoning = kind == "reasoning"
             case BlockDelta():
                 self._show_text(event.text)
+            case BlockStart(kind=kind):
+                self._reasoning = kind == "reasoning"
             case BlockEnd(signature=str(signature)) if self._reasoning and self._writer.thinking_open:
                 self._sign("th", signature)
             case LooseSignature(signature=signature) if self._writer.thinking_open:
@@ -237,9 +245,19 @@ class MessagesRenderer:
         self._message = Message(translation.options, reply)
         self._request_id = reply.error_id
         self._running = RunningText(-1, b"", b"")
+        self._block = -1  # what the last event brought text of
 
     def feed(self, event: Event, choice: int = 0) -> bytes:
-        return self._frames(self._message.feed(event))
+        if type(event) is not BlockDelta:
+            self._block = -1
+            return self._frames(self._message.feed(event))
+        if event.index == self._block:
+            self._message.go_on(event.text)
+            return self._running.frame(event.text)
+        pairs = self._message.feed(event)
+        if pairs and isinstance(pairs[-1], Piece):
+            self._block = event.index
+        return self._frames(pairs)
 
     def close(self, usage: Usage) -> bytes:
         return self._frames(self._message.close(usage))

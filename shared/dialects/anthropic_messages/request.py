@@ -9,7 +9,6 @@ from typing import Any
 from msgspec import Struct
 
 from shared.dialects.anthropic_messages.assistant import THINKING, envelope_of
-from shared.dialects.anthropic_messages.estimate import estimate_tokens
 from shared.dialects.anthropic_messages.fields import boolean, filled, invalid, loose_objects
 from shared.dialects.anthropic_messages.messages import Conversation, finish_prefill, read_messages
 from shared.dialects.anthropic_messages.notes import Notes
@@ -114,7 +113,7 @@ def to_gemini(body: Mapping[str, Any], context: RequestContext) -> Translation:
             only_server_tools=bool(made.plan.server_tools) and not made.plan.wire_names,
             blocked_domains=made.plan.blocked_domains,
             speed=speed,
-            input_estimate=estimate_tokens(made.request),
+            prompt=made.request,
         ),
     )
 

@@ -62,7 +62,8 @@ def plan_tools(body: Mapping[str, Any], model: ResolvedModel, notes: Notes) -> T
     caps = model.capabilities
     declared = read_tools(body, caps, notes)
     choice = _checked(read_choice(body.get("tool_choice")), declared)
-    functions = declared.offered(referenced_tools(body) | {choice.name})
+    named = referenced_tools(body) | {choice.name} if declared.deferred else set()
+    functions = declared.offered(named)
     server = {} if choice.mode == "NONE" else dict(declared.server.wire)
     if functions and server and not caps.builtin_with_tools:
         for word, wire in server.items():

@@ -10,9 +10,10 @@ from shared.events import Usage
 def start_usage(options: MessagesOptions, counted: Usage | None) -> dict[str, Any]:
     """What `message_start` says: the first chunk's counts, or an estimate where it had none; the final counts replace
     it."""
-    fresh, cached = options.input_estimate, 0
     if counted is not None and counted.input_total:
         fresh, cached = max(0, counted.input_total - counted.cached_tokens), counted.cached_tokens
+    else:
+        fresh, cached = options.input_estimate, 0
     usage: dict[str, Any] = {
         "input_tokens": fresh,
         "cache_creation_input_tokens": 0,

@@ -1,6 +1,6 @@
 """The objects of a reply on their way to the client, and the gate that an answer passes before it is one."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -41,8 +41,11 @@ class Gate:
 
     def feed(self, element: Element, *, settled: bool) -> Elements:
         """What may leave now. `settled`: the upstream has named a reason for the end that is no fault."""
+        has_call = _has_call(element.chunk)
+        if self.visible and not self._held and not has_call:
+            return [element]
         self._held.append(element)
-        self._calls = self._calls or _has_call(element.chunk)
+        self._calls = self._calls or has_call
         self.visible = self.visible or _has_output(element.chunk) or (self._calls and settled)
         if not self.visible or (self._calls and not settled):
             return []
@@ -56,13 +59,13 @@ class Gate:
 
 def candidates_of(chunk: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     rows = chunk.get("candidates")
-    return [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
 
 def parts_of(candidate: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     content = candidate.get("content")
-    parts = content.get("parts") if isinstance(content, Mapping) else None
-    return [part for part in parts if isinstance(part, Mapping)] if isinstance(parts, list) else []
+    parts = content.get("parts") if isinstance(content, dict) else None
+    return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
 
 
 def with_parts(candidate: Mapping[str, Any], parts: list[Mapping[str, Any]]) -> dict[str, Any]:
@@ -72,12 +75,12 @@ def with_parts(candidate: Mapping[str, Any], parts: list[Mapping[str, Any]]) -> 
     return {**candidate, "content": {"parts": parts, "role": "model", **kept} if parts else kept}
 
 
-def _parts(chunk: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    return (part for candidate in candidates_of(chunk) for part in parts_of(candidate))
+def _parts(chunk: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [part for candidate in candidates_of(chunk) for part in parts_of(candidate)]
 
 
 def _has_call(chunk: Mapping[str, Any]) -> bool:
-    return any("functionCall" in part for part in _parts(chunk))
+    return any(map(_is_call, _parts(chunk)))
 
 
 def _has_output(chunk: Mapping[str, Any]) -> bool:

@@ -16,7 +16,8 @@ JSON_TYPE = "application/json; charset=UTF-8"
 SSE_TYPE = "text/event-stream"
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
-_MARK = re.compile(rb'["{}\[\]]')
+# past everything that says nothing of depth, whole strings too; "" where the bytes end before a mark
+_UP_TO_MARK = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+")*+(["{}\[\]]?)', re.DOTALL)
 _STRING_END = re.compile(rb'["\\]')
 
 
@@ -88,32 +89,38 @@ class ArrayObjects:
 
     def _step(self, found: list[bytes]) -> bool:
         """Understand the bytes up to the next mark; False when more are needed."""
-        mark = (_STRING_END if self._in_string else _MARK).search(self._buffer, self._position)
+        if self._in_string:
+            return self._leave_string()
+        passed = _UP_TO_MARK.match(self._buffer, self._position)
+        assert passed is not None  # as it matches nothing too
+        mark, self._position = passed[1], passed.end()
+        if mark == b'"':
+            self._in_string = True  # its end has not come yet
+        elif mark in (b"{", b"["):
+            if mark == b"{" and self._start is None:
+                self._start, self._floor = self._position - 1, self._depth
+            self._depth += 1
+        elif mark:
+            self._depth -= 1
+            if self._start is not None and self._depth == self._floor:
+                found.append(bytes(self._buffer[self._start : self._position]))
+                self._start = None
+        return bool(mark)
+
+    def _leave_string(self) -> bool:
+        mark = _STRING_END.search(self._buffer, self._position)
         if mark is None:
             self._position = len(self._buffer)
             return False
-        if self._in_string and mark.group() == b"\\":
+        if mark.group() == b"\\":
             if mark.end() == len(self._buffer):
                 self._position = mark.start()  # the escaped byte has not come yet
                 return False
             self._position = mark.end() + 1
-            return True
-        self._position = mark.end()
-        self._enter(mark.group(), mark.start(), found)
-        return True
-
-    def _enter(self, mark: bytes, at: int, found: list[bytes]) -> None:
-        if mark == b'"':
-            self._in_string = not self._in_string
-        elif mark in b"{[":
-            if mark == b"{" and self._start is None:
-                self._start, self._floor = at, self._depth
-            self._depth += 1
         else:
-            self._depth -= 1
-            if self._start is not None and self._depth == self._floor:
-                found.append(bytes(self._buffer[self._start : at + 1]))
-                self._start = None
+            self._position = mark.end()
+            self._in_string = False
+        return True
 
     def _forget(self) -> None:
         keep = self._position if self._start is None else self._start

@@ -21,7 +21,7 @@ _DETAILS = ("promptTokensDetails", "cacheTokensDetails", "candidatesTokensDetail
 
 
 def ends_hop(chunk: Mapping[str, Any]) -> bool:
-    return any(candidate.get("finishReason") == "CONTINUATION" for candidate in candidates_of(chunk))
+    return "CONTINUATION" in [candidate.get("finishReason") for candidate in candidates_of(chunk)]
 
 
 def unfinished(chunk: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ does not say again, but its text: the gateway reads the last of several in full,
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Literal
@@ -53,9 +53,9 @@ _decode = msgspec.json.Decoder(_PlainText).decode
 def parsed(raw: bytes) -> dict[str, Any]:
     """A reply of the upstream as an object; raises `upstream_invalid_response`."""
     try:
-        value = _value(raw)
-    except (ValueError, RecursionError) as error:
-        raise GatewayError("upstream_invalid_response", "The upstream's reply is not valid JSON.") from error
+        value = decode_reply(raw)
+    except (ValueError, RecursionError):
+        value = _forgiven(raw)
     if isinstance(value, list) and len(value) == 1:
         value = value[0]  # an error may come wrapped in an array
     if not isinstance(value, dict):
@@ -63,11 +63,12 @@ def parsed(raw: bytes) -> dict[str, Any]:
     return value
 
 
-def _value(raw: bytes) -> Any:
+def _forgiven(raw: bytes) -> Any:
+    """What has a byte order mark, or is UTF-16, counts as well."""
     try:
-        return decode_reply(raw)
-    except ValueError:
-        return json.loads(raw)  # forgives a byte order mark, and UTF-16
+        return json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise GatewayError("upstream_invalid_response", "The upstream's reply is not valid JSON.") from error
 
 
 def read(raws: Sequence[bytes]) -> tuple[Elements, GatewayError | None]:
@@ -92,10 +93,13 @@ def _singles(element: Element) -> Sequence[Element]:
     return [_element(raw) for raw in element.raws] if isinstance(element, Run) else (element,)
 
 
-def _read(raws: Sequence[bytes]) -> Iterator[Element]:
+def _read(raws: Sequence[bytes]) -> Iterable[Element]:
     if len(raws) < 2:  # nothing to join: what a model writes as we read
-        yield from map(_element, raws)
-        return
+        return map(_element, raws)
+    return _in_runs(raws)
+
+
+def _in_runs(raws: Sequence[bytes]) -> Iterator[Element]:
     for kind, group in groupby(_told_apart(raws), key=itemgetter(0)):
         members = list(group)
         if kind is None or len(members) < 2:

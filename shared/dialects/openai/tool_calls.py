@@ -192,6 +192,8 @@ def _result_key(given: str, message: Mapping[str, Any], *, by_name: bool) -> _Ke
 def look_up(call: Call, wire_name: str, lookup: SignatureLookup, caps: Capabilities) -> SignedCall:
     """The signature and native id of a call: what the store has for its id, else what the client brought, else what the
     store has for its name and arguments. A signature of another model family is worthless (R44)."""
+    if not lookup:  # no hashes for nothing
+        return SignedCall(call.inline, None)
     bare = carriers.split_id(call.call_id)[0]
     stored = lookup.get(call_key(bare)) if bare else None
     if stored is not None:

@@ -43,7 +43,7 @@ from shared.events import (
 )
 from shared.gemini.signatures import FoundSignature, call_key, text_key
 
-Change = dict[str, Any]  # one event of the stream: `type` and its members
+Change = dict[str, Any]  # one event of the stream: `type`, a place for its number, and its members
 
 _FUNCTION = ToolKind()
 _INCOMPLETE = {"length": "max_output_tokens", "continuation": "max_output_tokens", "blocked": "content_filter"}
@@ -51,11 +51,12 @@ _INCOMPLETE = {"length": "max_output_tokens", "continuation": "max_output_tokens
 
 class Composer:
     """`feed` and `close` (or `fail`) return what happened; `response` is the whole object as of the last lifecycle
-    event, with members that `include` did not ask for."""
+    event, with members that `include` did not ask for. `quiet`: nothing is told, only `response` matters."""
 
-    def __init__(self, options: ResponseOptions, reply: ReplyContext) -> None:
+    def __init__(self, options: ResponseOptions, reply: ReplyContext, *, quiet: bool = False) -> None:
         self._options = options
         self._reply = reply
+        self._quiet = quiet
         self._tag = reply.request_id.lower()
         self._model = reply.requested_model
         self._opened = False
@@ -135,6 +136,8 @@ class Composer:
     def _open(self) -> None:
         if not self._opened:
             self._opened = True
+            if self._quiet:
+                return
             self._lifecycle("response.created", "in_progress")
             self._lifecycle("response.in_progress", "in_progress")
 
@@ -156,10 +159,12 @@ class Composer:
         }
         if self._options.transformations:
             self.response["input_transformations"] = list(self._options.transformations)
-        self._say(kind, response=visible_response(self.response, self._options.include))
+        if not self._quiet:
+            self._say(kind, response=visible_response(self.response, self._options.include))
 
     def _say(self, kind: str, **members: Any) -> None:
-        self._changes.append({"type": kind, **members})
+        if not self._quiet:
+            self._changes.append({"type": kind, "sequence_number": None, **members})
 
     def _taken(self) -> list[Change]:
         taken, self._changes = self._changes, []
@@ -183,15 +188,16 @@ class Composer:
         return f"{prefix}_{self._tag}{len(self._output):02d}"
 
     def _add(self, item: Mapping[str, Any]) -> None:
-        self._say(
-            "response.output_item.added", output_index=len(self._output), item=visible(item, self._options.include)
-        )
+        self._say_item("added", item)
 
     def _done(self, item: dict[str, Any]) -> None:
-        self._say(
-            "response.output_item.done", output_index=len(self._output), item=visible(item, self._options.include)
-        )
+        self._say_item("done", item)
         self._output.append(item)
+
+    def _say_item(self, what: str, item: Mapping[str, Any]) -> None:
+        if not self._quiet:
+            shown = visible(item, self._options.include)
+            self._say(f"response.output_item.{what}", output_index=len(self._output), item=shown)
 
     def _think(self) -> ReasoningItem:
         """The open reasoning item, or a new one after whatever was open."""

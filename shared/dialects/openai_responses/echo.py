@@ -30,7 +30,7 @@ SOURCES = "web_search_call.action.sources"
 
 def echoed(body: Mapping[str, Any]) -> dict[str, Any]:
     """The members of the response object that come from the request, defaults filled in."""
-    echo = {name: default if body.get(name) is None else body[name] for name, default in _DEFAULTS.items()}
+    echo = {**_DEFAULTS, **{name: value for name, value in body.items() if name in _DEFAULTS and value is not None}}
     reasoning = body.get("reasoning") or {}
     echo["reasoning"] = {"effort": None, "summary": None, **reasoning}
     text = body.get("text") or {}

@@ -72,7 +72,7 @@ class ResponsesRenderer:
         changes = self._composer.feed(delta)
         pieces = self._composer.gathering(delta.index)
         if pieces is not None:  # None: a thought that is not shown
-            sample = _framed({**changes[-1], "delta": MARK}, _NUMBER)
+            sample = _framed(changes[-1] | {"delta": MARK}, _NUMBER)
             head, _, numbered = sample.partition(encode(_NUMBER))
             self._running = _Running(delta.index, *around(numbered), head, pieces)
         return self._frames(changes)
@@ -84,7 +84,8 @@ class ResponsesRenderer:
 
 
 def _framed(change: Change, number: int | str) -> bytes:
-    return frame(encode({"type": change["type"], "sequence_number": number, **change}), change["type"])
+    change["sequence_number"] = number
+    return frame(encode(change), change["type"])
 
 
 def renderer(translation: Translation, reply: ReplyContext) -> ResponsesRenderer:
@@ -95,7 +96,7 @@ def fold_whole(
     choices: Sequence[Iterable[Event]], translation: Translation, reply: ReplyContext, usage: Usage
 ) -> dict[str, Any]:
     """The response object with all members, as it is kept."""
-    composer = Composer(translation.options, reply)
+    composer = Composer(translation.options, reply, quiet=True)
     for event in choices[0]:
         composer.feed(event)
     composer.close(usage)

@@ -91,12 +91,18 @@ ANSWERS = {
     "stop sequence": [START, *text(0, "one "), End("stop", "STOP", Usage(), stop_sequence="two")],
     "logprobs": [START, *text(0, "a"), Logprobs(({"token": "a"},), ()), END],
 }
+
+
+def prompt_of(characters):
+    return {"contents": [{"role": "user", "parts": [{"text": "x" * characters}]}]}
+
+
 OPTIONS = {
     "thinking not asked": {},
     "thinking": THINKING,
     "thinking omitted": {"thinking_asked": True},
     "code declared": {**THINKING, "server_tools": frozenset({"code_execution"}), "only_server_tools": True},
-    "speed": {"speed": "fast", "input_estimate": 12},
+    "speed": {"speed": "fast", "prompt": prompt_of(48)},
 }
 
 
@@ -440,7 +446,7 @@ def test_usage_names_the_tier_and_the_speed_that_served():
 
 
 def test_a_stream_starts_with_the_local_estimate_and_ends_with_the_count():
-    pairs = pairs_of(streamed(ANSWERS["text"], spec(input_estimate=50)))
+    pairs = pairs_of(streamed(ANSWERS["text"], spec(prompt=prompt_of(200))))
     assert pairs[0][1]["message"]["usage"]["input_tokens"] == 50
     assert pairs[-2][1]["usage"]["input_tokens"] == 65
 

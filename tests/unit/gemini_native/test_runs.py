@@ -14,6 +14,7 @@ from shared.errors import GatewayError
 from shared.gateway.native_attempt import Attempt, Join
 from shared.gateway.native_echo import EchoCut
 from shared.stores.protocols import Credential
+from tests.unit.gemini_native.conftest import KEY, serve
 
 USAGE = {"promptTokenCount": 3, "totalTokenCount": 5}
 NUMBERED = st.integers(0, 9).map(lambda count: {**USAGE, "candidatesTokenCount": count})
@@ -205,3 +206,43 @@ def test_frames_of_many_are_the_frames_of_each(seed):
         writer, other = make(), make()
         assert writer.elements(raws) == b"".join(map(other.element, raws))
         assert writer.elements([]) == b"" and writer.close() == other.close()
+
+
+@pytest.mark.parametrize("seen", ["sse", "array"])
+async def test_the_first_of_those_that_came_together_leaves_alone(world, monkeypatch, seen):
+    raws = [json.dumps(_chunk(text)).encode() for text in "abcd"]
+    raws.append(json.dumps(_chunk("e", ending={"finishReason": "STOP"})).encode())
+    make, form = (EventWriter, b"alt=sse") if seen == "sse" else (ArrayWriter, b"")
+    wire = make().elements(raws) + (b"]" if seen == "array" else b"")
+    serve(monkeypatch, wire, make.content_type)
+    written = await _written_by(world.http._transport.app, form)
+    assert written[0] == make().elements(raws[:1])
+    assert b"".join(written) == wire and len(written) < len(raws)
+
+
+async def _written_by(app, query):
+    """What the app writes, write by write."""
+    body = json.dumps({"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}).encode()
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": "/v1beta/models/gemini-3.8-flash:streamGenerateContent",
+        "query_string": query,
+        "headers": [(b"x-goog-api-key", KEY.encode()), (b"content-type", b"application/json")],
+        "client": ("127.0.0.1", 1),
+        "server": ("gateway", 80),
+    }
+    written = []
+
+    async def receive():
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message):
+        if message["type"] == "http.response.body" and message["body"]:
+            written.append(message["body"])
+
+    await app(scope, receive, send)
+    return written
