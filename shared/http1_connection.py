@@ -17,6 +17,7 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _MAX_HEAD = 64 * 1024
 _MAX_CHUNK_LINE = 4 * 1024
 _PIECE = 16 * 1024
+_READ = 64 * 1024  # at once; without a buffer of its own the loop makes one of 256 KB for every read
 _STATUS_LINE = re.compile(r"HTTP/1\.[01] ([1-9]\d\d)(?: .*)?")
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
 _HEX_DIGITS = b"0123456789abcdefABCDEF"
@@ -27,7 +28,7 @@ class HttpFailure(Exception):
     """The peer could not be reached, or what it sent breaks off or is no HTTP."""
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """One connection, one exchange at a time: a parser that the event loop feeds, a queue that the reader empties."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -38,6 +39,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._socket: socket.socket | None = None
         self._poll = select.poll()
+        self._buffer = memoryview(bytearray(_READ))
         self._waiter: asyncio.Future[None] | None = None
         self._until = math.inf  # how long the waiter waits
         self._alarm: asyncio.TimerHandle | None = None
@@ -129,8 +131,8 @@ class Connection(asyncio.Protocol):
         return not self._poll.poll(0)
 
     def abort(self) -> None:
-        self._unset_alarm()
         if self._transport is not None and not self.loop.is_closed():
+            self._unset_alarm()
             self._transport.abort()
 
     async def _wait(self, until: float) -> None:
@@ -184,6 +186,12 @@ class Connection(asyncio.Protocol):
             self._poll.register(sock.fileno(), select.POLLIN)
             if sock.family in (socket.AF_INET, socket.AF_INET6):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(bytes(self._buffer[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
         self._in = self._in + data if self._in else data
