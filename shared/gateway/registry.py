@@ -64,17 +64,20 @@ class Row(Struct, frozen=True):
         return tuple(self.method.split())
 
 
-def _native_rows(version: str) -> tuple[Row, ...]:
-    """Google's paths under one of its versions."""
+def _model_row(version: str) -> Row:
+    """Calls of Google's models under one of its versions; a GET has the same path, and is another row's."""
+    return Row(f"/{version}/models/{{name:path}}", "native", "gemini_native", "native", shared=True)
 
-    def row(path: str, action: Action, method: str = "POST", *, shared: bool = False) -> Row:
-        return Row(path.format(v=version), "native", "gemini_native", action, method, shared)
+
+def _native_rows(version: str) -> tuple[Row, ...]:
+    """What Google's models leave and keep under one of its versions, and what is not served."""
+
+    def row(path: str, action: Action, method: str = "POST") -> Row:
+        return Row(path.format(v=version), "native", "gemini_native", action, method)
 
     absent = ("tunedModels", "batches", "corpora", "fileSearchStores", "generatedFiles", "interactions", "dynamic")
     everything = "GET POST PATCH DELETE"
     return (
-        # before `models/{model}`, whose GET has the same path
-        row("/{v}/models/{{name:path}}", "native", shared=True),
         row("/upload/{v}/files", "native_upload", "POST PUT"),
         row("/{v}/files", "native_files", "GET"),
         row("/{v}/files/{{file}}", "native_file", "GET DELETE"),
@@ -91,7 +94,13 @@ def _native_rows(version: str) -> tuple[Row, ...]:
 MEDIA = frozenset({"embeddings", "images", "audio"})  # endpoints whose actions are imported only where served
 
 ROWS: tuple[Row, ...] = (
+    # the busiest first: a path is compared with one row after another
     Row("/v1/chat/completions", "chat", "openai_chat"),
+    Row("/v1/messages", "messages", "anthropic_messages"),
+    # a GET here is a WebSocket that wants to open
+    Row("/v1/responses", "responses", "openai_responses", "respond", "POST GET"),
+    _model_row("v1beta"),
+    _model_row("v1"),
     Row("/gemini/v1/chat/completions", "chat", "vendor.apigpt"),
     Row("/gemini/v1/chat/completion", "chat", "vendor.apigpt"),
     # the vendor's Python samples join a host that ends in a slash
@@ -107,7 +116,6 @@ ROWS: tuple[Row, ...] = (
     Row("/v1beta/openai/responses/{id}", "responses", "openai_responses", "kept_response", "GET DELETE"),
     Row("/v1beta/openai/responses/{id}/cancel", "responses", "openai_responses", "cancel_response"),
     Row("/v1beta/openai/responses/{id}/input_items", "responses", "openai_responses", "response_items", "GET"),
-    Row("/v1/messages", "messages", "anthropic_messages"),
     Row("/v1/messages/count_tokens", "messages", "anthropic_messages", "count"),
     # some users end the base URL in /v1, and the SDK adds its own
     Row("/v1/v1/messages", "messages", "anthropic_messages"),
@@ -125,8 +133,6 @@ ROWS: tuple[Row, ...] = (
     Row("/v1beta/openai/audio/speech", "audio", "openai_media", "speak"),
     Row("/v1beta/openai/audio/transcriptions", "audio", "openai_media", "transcribe"),
     Row("/v1beta/openai/audio/translations", "audio", "openai_media", "translate"),
-    # a GET here is a WebSocket that wants to open
-    Row("/v1/responses", "responses", "openai_responses", "respond", "POST GET"),
     Row("/v1/responses/input_tokens", "responses", "openai_responses", "count_response"),
     Row("/v1/responses/compact", "responses", "openai_responses", "compact"),
     Row("/v1/responses/{id}", "responses", "openai_responses", "kept_response", "GET DELETE"),
@@ -145,6 +151,7 @@ ROWS: tuple[Row, ...] = (
     Row("/v1/uploads/{upload}/cancel", "files", "openai_media", "cancel_upload"),
     *_native_rows("v1beta"),
     *_native_rows("v1"),
+    _model_row("v1alpha"),
     *_native_rows("v1alpha"),
     # Live's websockets
     Row("/ws/{rest:path}", "native", "gemini_native", "native_elsewhere", "GET POST"),
