@@ -31,6 +31,7 @@ def main(environ: Mapping[str, str]) -> int:
             access_log=False,
             timeout_graceful_shutdown=1,
             lifespan="on",
+            proxy_headers=False,  # a request's address is whoever sent it: keys may be bound to addresses
             ws="none",  # an upgrade is answered like any request: with a refusal
         )
         uvicorn.Server(config).run()

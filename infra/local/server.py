@@ -1,6 +1,7 @@
 """The application that `make run` serves: both planes on one address."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
@@ -30,6 +31,8 @@ def local_app(environ: Mapping[str, str]) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         await stores.aws.warm("ssm", "secretsmanager", "dynamodb", "sqs")
+        gc.collect()
+        gc.freeze()  # what start-up made stays, and need not be looked through again
         upkeep = asyncio.ensure_future(keep(stores, DynamoGlobalTotals(stores.aws, environ["USAGE_TABLE"])))
         yield
         upkeep.cancel()

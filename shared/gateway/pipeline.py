@@ -234,7 +234,8 @@ class Pipeline:
         async with aclosing(answer) as bursts:
             async for events in bursts:
                 shaped = shaper.feed_all(events)
-                await self._keep(shaped, signed, call)
+                if signed.watch(shaped):
+                    await self._keep(shaped, signed, call)
                 if shaped:
                     yield shaped
                 if shaper.stopped:  # leaving closes the upstream: nobody pays for what nobody reads
@@ -243,11 +244,8 @@ class Pipeline:
 
     async def _keep(self, events: list[Event], signed: SignedText, call: Call) -> None:
         """Signatures are kept before the client can answer what they sign: its next turn must find them."""
-        signed.watch(events)
-        calls = [event for event in events if type(event) is ToolCall]
-        if calls:
-            await call.keeper.keep_calls(calls)
-        if events and type(events[-1]) is End and signed.signature and signed.text:
+        await call.keeper.keep_calls([event for event in events if isinstance(event, ToolCall)])
+        if isinstance(events[-1], End) and signed.signature and signed.text:
             await call.keeper.keep_text(signed.text, signed.signature)
 
     async def _buffered(self, call: Call) -> Response:

@@ -72,24 +72,34 @@ class EventStream(Response):
             self._first.result()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        lock = asyncio.Lock()
-        clock = asyncio.get_running_loop().time
+        loop = asyncio.get_running_loop()
+        clock = loop.time
+        writing = False
+        beating: asyncio.Future[None] | None = None
 
         async def write(data: bytes) -> None:
-            async with lock:
-                self._sent_at = clock()
-                await send({"type": "http.response.body", "body": data, "more_body": True})
+            nonlocal writing
+            if beating is not None:
+                await beating
+            writing, self._sent_at = True, clock()
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+            writing = False
 
         async def beat() -> None:
+            nonlocal beating
             while True:
                 await asyncio.sleep(max(0.0, self._sent_at + self._heartbeat_s - clock()))
                 ready = self._first is not None and self._first.done()  # made before this beat, and written next
                 if clock() - self._sent_at < self._heartbeat_s:
                     continue
-                if not ready and (data := self._heartbeat()):
-                    await write(data)
-                else:
-                    self._sent_at = clock()  # the last words are on their way
+                self._sent_at = clock()
+                if not writing and not ready and (data := self._heartbeat()):  # else words are on their way
+                    beating = loop.create_future()
+                    try:
+                        await send({"type": "http.response.body", "body": data, "more_body": True})
+                    finally:
+                        beating.set_result(None)
+                        beating = None
 
         self._sent_at = clock()
         try:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from shared.events import BlockDelta, BlockEnd, BlockStart, Event, LooseSignature, ToolCall
+from shared.events import BlockDelta, BlockEnd, BlockStart, End, Event, LooseSignature, ToolCall
 from shared.gateway.telemetry import log
 from shared.gemini.catalog import ResolvedModel
 from shared.gemini.signatures import FoundSignature, SignatureLookup, call_key, content_key, text_key
@@ -61,7 +61,9 @@ class SignedText:
         self._text: list[str] = []
         self.signature: str | None = None
 
-    def watch(self, events: Iterable[Event]) -> None:
+    def watch(self, events: Iterable[Event]) -> bool:
+        """Whether there is something to keep now: calls among the events, or the end of what was signed."""
+        due = False
         for event in events:
             match event:
                 case BlockDelta():
@@ -73,6 +75,9 @@ class SignedText:
                     self.signature = event.signature
                 case LooseSignature():
                     self.signature = event.signature
+                case ToolCall() | End():
+                    due = True
+        return due
 
     @property
     def text(self) -> str:
