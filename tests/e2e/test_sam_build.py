@@ -23,8 +23,8 @@ HOST = "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
 MACHINE = {"x86_64": 62, "arm64": 183}  # e_machine of ELF
 # what the pinned requirements unpack; a new name here is a new dependency in every function of the kind
 SERVING = {
-    "anyio", "cachetools", "certifi", "h11", "handlers", "httpcore", "httpx", "idna", "mangum", "multipart", "orjson",
-    "python_multipart", "shared", "starlette", "stream-wrapper", "typing_extensions.py",
+    "anyio", "cachetools", "certifi", "h11", "handlers", "httpcore", "httpx", "idna", "mangum", "msgspec", "multipart",
+    "orjson", "python_multipart", "shared", "starlette", "stream-wrapper", "typing_extensions.py",
 }  # fmt: skip
 TOP_LEVEL = {
     "serving": SERVING,
@@ -50,7 +50,7 @@ DIALECTS = {
     "maintenance": set(),
     "gateway": {"anthropic_messages", "openai", "openai_chat", "openai_media", "openai_responses", "vendor"},
 }
-EVERYWHERE = {"contract", "gemini_native", "model_list"}
+EVERYWHERE = {"contract", "gemini_native", "model_list", "running_text"}
 # modules that cost a cold start, and who needs them for its first request
 COSTLY = {
     "fastapi": {"control"},

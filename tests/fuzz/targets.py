@@ -8,6 +8,7 @@ import base64
 import binascii
 import ipaddress
 import json
+import socket
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
@@ -153,13 +154,21 @@ def url_judge(data: bytes) -> None:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        assert not host.replace(".", "").isdigit(), "another spelling of an address"
-        assert not host.startswith("0x")
+        assert not _is_spelt_otherwise(host)
     else:
         assert is_public_address(address)
         assert address.is_global or getattr(address, "ipv4_mapped", None) is not None
     is_youtube(url)
     is_gemini_file(url)
+
+
+def _is_spelt_otherwise(host: str) -> bool:
+    """An address in octal, hexadecimal or fewer parts, as resolvers take it."""
+    try:
+        socket.inet_aton(host)
+    except OSError:
+        return False
+    return True
 
 
 def address_judge(data: bytes) -> None:
