@@ -5,19 +5,19 @@ Answers are not kept, so nothing is replayed: a repeat is refused while the firs
 
 import base64
 import hashlib
+import re
 
 from starlette.requests import Request
 
 from shared.errors import GatewayError
 from shared.gateway.context import Exchange
-from shared.lazy_pattern import lazy_pattern
 from shared.stores.protocols import KeyRecord
 
 HEADER = "idempotency-key"
 _LONGEST = 255
 _RID_LENGTH = 26  # of the request ids we make ourselves
 # made up by older SDKs for their own retries: nobody chose it, and refusing their retries would break them
-_OF_AN_SDK = lazy_pattern(r"stainless-[a-z]+-retry-.*")
+_OF_AN_SDK = re.compile(r"stainless-[a-z]+-retry-.*")
 
 
 def adopt(request: Request, key: KeyRecord, exchange: Exchange, body: bytes) -> None:

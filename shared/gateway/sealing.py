@@ -9,17 +9,17 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 import secrets
 import zlib
 from collections.abc import Callable
 
 from msgspec import Struct
 
-from shared.lazy_pattern import lazy_pattern
 from shared.stores.protocols import SecretStore
 
 _PREFIX = "gw1."
-_FORM = lazy_pattern(r"[A-Za-z0-9_-]+")
+_FORM = re.compile(r"[A-Za-z0-9_-]+")
 _NONCE, _TAG = 24, 32
 _BLOCK = hashlib.sha256().digest_size
 MAX_PLAIN_BYTES = 8_000_000  # of one token, unpacked

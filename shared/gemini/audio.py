@@ -1,11 +1,10 @@
 """Sound as Gemini sends it: headerless PCM, `audio/L16;codec=pcm;rate=24000`, little-endian in spite of L16's name."""
 
+import re
 import struct
 
-from shared.lazy_pattern import lazy_pattern
-
 DEFAULT_RATE = 24_000
-_RATE = lazy_pattern(r"rate=(\d{4,6})")
+_RATE = re.compile(r"rate=(\d{4,6})")
 
 
 def sample_rate(mime_type: str) -> int:

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.errors import ErrorKind, GatewayError
-from shared.lazy_pattern import lazy_pattern
 
 _RETRYABLE: frozenset[ErrorKind] = frozenset(
     {
@@ -28,18 +27,18 @@ _OWN_FAULT = "The upstream refused the gateway's access. This is not a fault of 
 _MESSAGE_LIMIT = 1000
 _BODY_LIMIT = 1024 * 1024
 
-_SECRETS = lazy_pattern(
+_SECRETS = re.compile(
     r"AIza[\w-]{6,}|AQ\.[\w.-]{6,}|ya29\.[\w.-]+|sk-[\w-]{6,}|(?<=Bearer )\S+|(?<=[?&]key=)[^&\s\"']+"
     r"|(?<=x-goog-api-key: )\S+|(?<=x-goog-api-key:)\S+|(?<=api_key:)\S+|(?<=project_number:)\d+"
     r"|(?<=projects/)[\w-]+|(?<=project )\d{6,}",
     re.IGNORECASE,
 )
 # Google quotes the offending value, which is the client's text, behind the field's path and type.
-_QUOTED_VALUE = lazy_pattern(r"(Invalid value at '[^']*'(?: \([^)]*\))?), .*?(?=Invalid value at|\Z)", re.DOTALL)
-_CONTROL = lazy_pattern(r"[\x00-\x08\x0b-\x1f\x7f]")
-_RETRY_IN = lazy_pattern(r"retry in (\d+(?:\.\d+)?)\s*(ms|s)\b", re.IGNORECASE)
-_FIELD = lazy_pattern(r"GenerateContentRequest\.([\w.\[\]]+?)(?=[:\s]|\.?$)|Unknown name \"[^\"]*\" at '([^']+)'")
-_DECLARATION = lazy_pattern(r"^tools\[\d+\]\.function_?[dD]eclarations\[(\d+)\]")
+_QUOTED_VALUE = re.compile(r"(Invalid value at '[^']*'(?: \([^)]*\))?), .*?(?=Invalid value at|\Z)", re.DOTALL)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_RETRY_IN = re.compile(r"retry in (\d+(?:\.\d+)?)\s*(ms|s)\b", re.IGNORECASE)
+_FIELD = re.compile(r"GenerateContentRequest\.([\w.\[\]]+?)(?=[:\s]|\.?$)|Unknown name \"[^\"]*\" at '([^']+)'")
+_DECLARATION = re.compile(r"^tools\[\d+\]\.function_?[dD]eclarations\[(\d+)\]")
 
 # (text in the message of a 400, reason): the first match decides. Texts as recorded or quoted in public issues.
 _ACCESS = (
@@ -68,17 +67,17 @@ _INVALID = (
     ("url_error", "url_fetch"),
     ("robots.txt", "url_fetch"),
 )
-_OVERFLOW = lazy_pattern(
+_OVERFLOW = re.compile(
     r"(input|prompt) token count|maximum number of tokens|exceeds? the (model's )?context", re.IGNORECASE
 )
-_TOO_LARGE = lazy_pattern(
+_TOO_LARGE = re.compile(
     r"payload size exceeds|request (entity )?too large|exceeds the maximum (request|file) size", re.IGNORECASE
 )
-_NO_MODEL = lazy_pattern(
+_NO_MODEL = re.compile(
     r"models?[/ ].*(not found|not supported|no longer available)|publisher model", re.IGNORECASE | re.DOTALL
 )
-_SPENT = lazy_pattern(r"limit: 0\b|spend(ing)? cap|credits are depleted|billing account", re.IGNORECASE)
-_FOREIGN_OBJECT = lazy_pattern(r"access the file|cached ?content|corpus|permission to access", re.IGNORECASE)
+_SPENT = re.compile(r"limit: 0\b|spend(ing)? cap|credits are depleted|billing account", re.IGNORECASE)
+_FOREIGN_OBJECT = re.compile(r"access the file|cached ?content|corpus|permission to access", re.IGNORECASE)
 
 
 def from_response(status: int, body: bytes) -> GatewayError:

@@ -1,19 +1,17 @@
 """The `fileData` of a request: what it refers to, and the same request with some of it replaced."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from shared.gemini.public_urls import is_youtube
 from shared.gemini.types import FileData, GenerateContentRequest
-from shared.lazy_pattern import lazy_pattern
 
 # what a client's upload to the gateway is called, and the same with its place in the gateway's own bucket
-KEPT_FILE = lazy_pattern(r"file-[A-Za-z0-9]{24}")
-KEPT_OBJECT = lazy_pattern(
-    r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/([A-Za-z0-9_-]{1,64})/files/(file-[A-Za-z0-9]{24})"
-)
+KEPT_FILE = re.compile(r"file-[A-Za-z0-9]{24}")
+KEPT_OBJECT = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/([A-Za-z0-9_-]{1,64})/files/(file-[A-Za-z0-9]{24})")
 # Google's host, or the loopback address of a gateway or an emulator
-_UPSTREAM_FILE = lazy_pattern(
+_UPSTREAM_FILE = re.compile(
     r"(?:https?://(?:generativelanguage\.[\w.]*googleapis\.com|127\.0\.0\.1|localhost|\[::1\])(?::\d+)?"
     r"/(?:download/)?v1\w*/)?(files/[A-Za-z0-9_-]{1,128})(?::\w+)?"
 )

@@ -7,12 +7,11 @@ from typing import Any
 from msgspec import structs
 
 from shared.events import Citation, JsonObject
-from shared.lazy_pattern import lazy_pattern
 
 # Sources of a web search are named by links that lead through here; their titles are the hosts of the pages.
 REDIRECT_HOST = "vertexaisearch.cloud.google.com"
 
-_REDIRECT = lazy_pattern(rf"https://{re.escape(REDIRECT_HOST)}(/[!-~]{{0,4000}})")
+_REDIRECT = re.compile(rf"https://{re.escape(REDIRECT_HOST)}(/[!-~]{{0,4000}})")
 # The kinds of a grounding chunk that hold a link, in the order of preference.
 _SOURCES = ("web", "maps", "image", "retrievedContext")
 _LINKS = ("uri", "sourceUri")

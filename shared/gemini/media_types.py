@@ -2,8 +2,6 @@
 
 import re
 
-from shared.lazy_pattern import lazy_pattern
-
 # Gemini API reference, "Limits and media". GIF is refused by older models only.
 _ACCEPTED = frozenset(
     {
@@ -82,7 +80,7 @@ _BARE = {
     "html": "text/html",
     "htm": "text/html",
 }
-_RATE = lazy_pattern(r";\s*rate\s*=\s*(\d{4,6})")
+_RATE = re.compile(r";\s*rate\s*=\s*(\d{4,6})")
 
 # Types whose first bytes are certain: data that does not start so is not of the type.
 _CERTAIN = frozenset(

@@ -13,14 +13,13 @@ from shared.gemini.file_links import KEPT_FILE, KEPT_OBJECT
 from shared.gemini.media_types import accepted, by_filename, normalise_mime, sniff, suits
 from shared.gemini.public_urls import is_gemini_file, is_youtube, refuse_unless_public
 from shared.gemini.types import Part
-from shared.lazy_pattern import lazy_pattern
 
 __all__ = ["extract_markdown_images", "media_part", "normalise_mime", "sniff"]
 
 FILES_ROOT = "https://generativelanguage.googleapis.com/v1beta/"
 
-_SCHEME = lazy_pattern(r"([A-Za-z][A-Za-z0-9+.-]*):")
-_FILE_NAME = lazy_pattern(r"files/[A-Za-z0-9_-]{1,128}")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+_FILE_NAME = re.compile(r"files/[A-Za-z0-9_-]{1,128}")
 _SPACE = str.maketrans("", "", " \t\r\n\f\v")
 _STANDARD = str.maketrans("-_", "+/")
 _UNTYPED = frozenset({"", "application/octet-stream", "binary/octet-stream"})

@@ -6,10 +6,9 @@ import unicodedata
 from urllib.parse import SplitResult, urlsplit
 
 from shared.errors import GatewayError
-from shared.lazy_pattern import lazy_pattern
 
-_ODD_CHARACTERS = lazy_pattern(r"[\s\x00-\x20\x7f\\]")
-_HOST = lazy_pattern(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_ODD_CHARACTERS = re.compile(r"[\s\x00-\x20\x7f\\]")
+_HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _INSIDE = ("localhost", "local", "internal", "intranet", "lan", "home", "corp", "localdomain", "onion", "arpa", "test")
 _PORTS = (None, 80, 443)
 _YOUTUBE = frozenset({"youtube.com", "www.youtube.com", "m.youtube.com", "youtu.be"})

@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import json
 import logging
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +16,6 @@ from typing import Any
 
 from msgspec import Struct
 
-from shared.lazy_pattern import lazy_pattern
 from shared.stores import key_records
 from shared.stores.aws import Aws, AwsFailure
 from shared.stores.protocols import KeyRecord, StoreConflict, StoreUnavailable
@@ -25,8 +25,8 @@ _log = logging.getLogger(__name__)
 MAX_BUNDLE_BYTES = 65_536  # of a secret; Secrets Manager itself counts it, local engines do not
 _FRESH_S = 5.0  # on top of the minute for which a record is believed
 _TRIES = 5
-_KID = lazy_pattern(r"[0-9A-Za-z]{1,64}")
-_SHARD = lazy_pattern(r"[0-9a-f]{2}")
+_KID = re.compile(r"[0-9A-Za-z]{1,64}")
+_SHARD = re.compile(r"[0-9a-f]{2}")
 _ALREADY_MOVED = ("InvalidParameterException", "InvalidRequestException")
 
 

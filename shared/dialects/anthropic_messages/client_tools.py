@@ -4,15 +4,15 @@ The API declares them by type alone, since its models know them by heart. A Gemi
 clients expect stand here. Sources: Anthropic's tool pages and the parameter types of its Python SDK 2.10.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from shared.gemini.types import FunctionDeclaration
-from shared.lazy_pattern import lazy_pattern
 
 Schema = dict[str, Any]
 
-_DATED = lazy_pattern(r"(bash|text_editor|memory|computer)_(20\d{6})")
+_DATED = re.compile(r"(bash|text_editor|memory|computer)_(20\d{6})")
 _NAMES = {
     "bash": "bash",
     "text_editor": "str_replace_based_edit_tool",

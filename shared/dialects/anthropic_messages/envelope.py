@@ -8,6 +8,7 @@ open here was made by somebody else, and is no error.
 import base64
 import binascii
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast, get_args
 
@@ -15,16 +16,15 @@ from msgspec import Struct
 
 from shared.gemini.signatures import same_generation
 from shared.gemini.types import Part
-from shared.lazy_pattern import lazy_pattern
 
 # What was signed: a function call, a text, or nothing (a thought without a signature of its own).
 Kind = Literal["fc", "text", "th"]
 
 _MARK = "gem1."
 _KINDS = frozenset(get_args(Kind))
-_BASE64 = lazy_pattern(r"[A-Za-z0-9+/_-]*={0,2}")
-_CALL_ID = lazy_pattern(r"[!-~]{0,200}")
-_TOOL_TYPE = lazy_pattern(r"[A-Z][A-Z_]{0,63}")
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]*={0,2}")
+_CALL_ID = re.compile(r"[!-~]{0,200}")
+_TOOL_TYPE = re.compile(r"[A-Z][A-Z_]{0,63}")
 
 
 class Envelope(Struct, frozen=True):

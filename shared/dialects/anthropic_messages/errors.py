@@ -1,6 +1,7 @@
 """Error kinds in Anthropic's words: status, type, and the body around them."""
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,6 @@ from msgspec import Struct
 from shared.dialects.anthropic_messages.ids import request_label
 from shared.errors import ErrorKind, GatewayError
 from shared.json_codec import encode
-from shared.lazy_pattern import lazy_pattern
 from shared.sse import frame
 
 
@@ -76,9 +76,9 @@ _NO_RETRY: frozenset[ErrorKind] = frozenset(
 _ENCODING_CODES = frozenset({"request_body_encoding_unsupported", "request_body_encoding_invalid"})
 _ERROR_CODES = _ENCODING_CODES | {"thread_unsupported_request", "request_body_too_large_after_decoding"}
 
-_INDEX = lazy_pattern(r"\[(\d+)\]")
-_UNKNOWN_MODEL = lazy_pattern(r"The model `(.+)` does not exist")
-_TOKEN_COUNT = lazy_pattern(r"(?<![\w.-])\d[\d,]{3,}(?![\w-])")
+_INDEX = re.compile(r"\[(\d+)\]")
+_UNKNOWN_MODEL = re.compile(r"The model `(.+)` does not exist")
+_TOKEN_COUNT = re.compile(r"(?<![\w.-])\d[\d,]{3,}(?![\w-])")
 
 
 def error_body(error: GatewayError, request_id: str) -> dict[str, Any]:

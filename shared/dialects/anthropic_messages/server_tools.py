@@ -1,16 +1,16 @@
 """Anthropic's server tools on Gemini's built-in ones: which is which, and what their options become."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from msgspec import Struct, field
 
 from shared.dialects.anthropic_messages.fields import sequence, string
-from shared.lazy_pattern import lazy_pattern
 
 # The word before the date of a tool's type -> Gemini's tool.
 _BUILT_INS = {"web_search": "googleSearch", "web_fetch": "urlContext", "code_execution": "codeExecution"}
-_DATED = lazy_pattern(r"(web_search|web_fetch|code_execution)_20\d{6}")
+_DATED = re.compile(r"(web_search|web_fetch|code_execution)_20\d{6}")
 _PLACE = ("city", "region", "country", "timezone")
 
 

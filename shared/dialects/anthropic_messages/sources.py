@@ -13,9 +13,8 @@ from shared.gemini.media_types import normalise_mime, sniff
 from shared.gemini.parts import media_part
 from shared.gemini.public_urls import is_gemini_file
 from shared.gemini.types import Part
-from shared.lazy_pattern import lazy_pattern
 
-_DATA_URL = lazy_pattern(r"data:[^,]{0,200},", re.IGNORECASE)
+_DATA_URL = re.compile(r"data:[^,]{0,200},", re.IGNORECASE)
 _SPACE = str.maketrans("", "", " \t\r\n")
 _HEAD = 2048  # base64 characters: more than any magic number needs, and a multiple of 4
 

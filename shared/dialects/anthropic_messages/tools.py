@@ -1,6 +1,7 @@
 """The body's `tools`, and the tools that the conversation itself adds, removes or loads."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -21,10 +22,9 @@ from shared.dialects.anthropic_messages.server_tools import ServerTools
 from shared.gemini.catalog import Capabilities
 from shared.gemini.schema import clean_json_schema, openapi_schema
 from shared.gemini.types import FunctionDeclaration
-from shared.lazy_pattern import lazy_pattern
 
-_SEARCHES = lazy_pattern(r"tool_search_tool_(?:regex|bm25)(?:_20\d{6})?")
-_ADVISOR = lazy_pattern(r"advisor_20\d{6}")
+_SEARCHES = re.compile(r"tool_search_tool_(?:regex|bm25)(?:_20\d{6})?")
+_ADVISOR = re.compile(r"advisor_20\d{6}")
 
 
 class Declared(Struct):

@@ -1,5 +1,7 @@
 """From parameters to one Gemini request: what OpenAI's dialects that generate answers do alike."""
 
+import re
+
 from msgspec import Struct
 
 from shared.dialects.contract import RequestContext
@@ -14,7 +16,6 @@ from shared.dialects.openai.safety import safety_settings
 from shared.dialects.openai.tool_choice import ToolPlan
 from shared.gemini.signatures import complete
 from shared.gemini.types import Content, GenerateContentRequest, GenerationConfig, Part
-from shared.lazy_pattern import lazy_pattern
 
 MAX_SIGNATURE_KEYS = 100  # one BatchGetItem
 
@@ -29,7 +30,7 @@ SERVICE_TIERS = {
     "auto": None,
     "scale": None,
 }
-_CACHED_CONTENT = lazy_pattern(r"cachedContents/[A-Za-z0-9_-]{1,128}")
+_CACHED_CONTENT = re.compile(r"cachedContents/[A-Za-z0-9_-]{1,128}")
 
 
 class Generation(Struct, frozen=True):

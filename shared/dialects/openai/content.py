@@ -12,7 +12,6 @@ from shared.gemini.catalog import Capabilities
 from shared.gemini.file_links import KEPT_FILE
 from shared.gemini.parts import media_part, normalise_mime
 from shared.gemini.types import Part, VideoMetadata
-from shared.lazy_pattern import lazy_pattern
 
 _TEXT = ("text", "input_text", "output_text")
 _IMAGE = ("image_url", "input_image")
@@ -30,8 +29,8 @@ _DETAIL = {
     "original": "MEDIA_RESOLUTION_HIGH",
 }
 _RISING = tuple(_DETAIL)
-_UPSTREAM_FILE = lazy_pattern(r"files/[A-Za-z0-9_-]+|https?://.+", re.IGNORECASE)
-_OFFSET = lazy_pattern(r"\d{1,7}(\.\d{1,9})?s")
+_UPSTREAM_FILE = re.compile(r"files/[A-Za-z0-9_-]+|https?://.+", re.IGNORECASE)
+_OFFSET = re.compile(r"\d{1,7}(\.\d{1,9})?s")
 
 
 class MadePart(Struct, frozen=True):

@@ -1,15 +1,15 @@
 """The image tool's sizes as Gemini's `imageConfig`."""
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from shared.dialects.openai.fields import invalid, string
 from shared.dialects.openai.notes import Notes
-from shared.lazy_pattern import lazy_pattern
 
 _RATIOS = ((1, 1), (3, 2), (2, 3), (3, 4), (4, 3), (4, 5), (5, 4), (9, 16), (16, 9), (21, 9))
-_SIZE = lazy_pattern(r"([1-9]\d{1,4})x([1-9]\d{1,4})")
+_SIZE = re.compile(r"([1-9]\d{1,4})x([1-9]\d{1,4})")
 _IGNORED = ("background", "input_fidelity", "input_image_mask", "moderation", "output_compression", "partial_images")
 # What the documented sizes mean; everything else is the nearest ratio.
 _EXACT = {"1792x1024": "16:9", "1024x1792": "9:16"}

@@ -1,6 +1,7 @@
 """Input items as messages of the chat form, which OpenAI's shared history reader makes Gemini's contents of."""
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,12 +17,11 @@ from shared.dialects.openai_responses.tools import full_name
 from shared.gemini.parts import media_part
 from shared.gemini.signatures import FoundSignature, takes_signatures
 from shared.gemini.types import Part
-from shared.lazy_pattern import lazy_pattern
 
 _ROLES = ("user", "assistant", "system", "developer")
 _OMITTED = ("file_search_call", "compaction_trigger")
 _OMITTED_FAMILIES = ("web_search_call", "tool_search_", "program", "computer_call")
-_OURS = lazy_pattern(r"[a-z]+_([0-9a-z]{26})i?\d{2,}")
+_OURS = re.compile(r"[a-z]+_([0-9a-z]{26})i?\d{2,}")
 HISTORY = "previous_response_id"  # what an error in kept items names
 
 

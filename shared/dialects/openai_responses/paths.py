@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 from shared.dialects.openai_responses.items import HISTORY
 from shared.errors import GatewayError
-from shared.lazy_pattern import lazy_pattern
 
 _NAMES = {
     "max_completion_tokens": "max_output_tokens",
@@ -17,7 +16,7 @@ _NAMES = {
     "image_config": "tools",
     "logprobs": "top_logprobs",
 }
-_TOOL = lazy_pattern(r"tools\[(\d+)\](?:\.(?:custom|function)(?=\.|$))?(.*)")
+_TOOL = re.compile(r"tools\[(\d+)\](?:\.(?:custom|function)(?=\.|$))?(.*)")
 
 
 def client_path(param: str, tools: Sequence[str], outputs: Sequence[str]) -> str:
