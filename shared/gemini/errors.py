@@ -27,18 +27,18 @@ _OWN_FAULT = "The upstream refused the gateway's access. This is not a fault of 
 _MESSAGE_LIMIT = 1000
 _BODY_LIMIT = 1024 * 1024
 
-_SECRETS = re.compile(
-    r"AIza[\w-]{6,}|AQ\.[\w.-]{6,}|ya29\.[\w.-]+|sk-[\w-]{6,}|(?<=Bearer )\S+|(?<=[?&]key=)[^&\s\"']+"
+# Patterns as text: `re` keeps what it has compiled, and only a failed call needs any.
+_SECRETS = (
+    r"(?i)AIza[\w-]{6,}|AQ\.[\w.-]{6,}|ya29\.[\w.-]+|sk-[\w-]{6,}|(?<=Bearer )\S+|(?<=[?&]key=)[^&\s\"']+"
     r"|(?<=x-goog-api-key: )\S+|(?<=x-goog-api-key:)\S+|(?<=api_key:)\S+|(?<=project_number:)\d+"
-    r"|(?<=projects/)[\w-]+|(?<=project )\d{6,}",
-    re.IGNORECASE,
+    r"|(?<=projects/)[\w-]+|(?<=project )\d{6,}"
 )
 # Google quotes the offending value, which is the client's text, behind the field's path and type.
-_QUOTED_VALUE = re.compile(r"(Invalid value at '[^']*'(?: \([^)]*\))?), .*?(?=Invalid value at|\Z)", re.DOTALL)
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
-_RETRY_IN = re.compile(r"retry in (\d+(?:\.\d+)?)\s*(ms|s)\b", re.IGNORECASE)
-_FIELD = re.compile(r"GenerateContentRequest\.([\w.\[\]]+?)(?=[:\s]|\.?$)|Unknown name \"[^\"]*\" at '([^']+)'")
-_DECLARATION = re.compile(r"^tools\[\d+\]\.function_?[dD]eclarations\[(\d+)\]")
+_QUOTED_VALUE = r"(?s)(Invalid value at '[^']*'(?: \([^)]*\))?), .*?(?=Invalid value at|\Z)"
+_CONTROL = r"[\x00-\x08\x0b-\x1f\x7f]"
+_RETRY_IN = r"(?i)retry in (\d+(?:\.\d+)?)\s*(ms|s)\b"
+_FIELD = r"GenerateContentRequest\.([\w.\[\]]+?)(?=[:\s]|\.?$)|Unknown name \"[^\"]*\" at '([^']+)'"
+_DECLARATION = r"^tools\[\d+\]\.function_?[dD]eclarations\[(\d+)\]"
 
 # (text in the message of a 400, reason): the first match decides. Texts as recorded or quoted in public issues.
 _ACCESS = (
@@ -67,17 +67,11 @@ _INVALID = (
     ("url_error", "url_fetch"),
     ("robots.txt", "url_fetch"),
 )
-_OVERFLOW = re.compile(
-    r"(input|prompt) token count|maximum number of tokens|exceeds? the (model's )?context", re.IGNORECASE
-)
-_TOO_LARGE = re.compile(
-    r"payload size exceeds|request (entity )?too large|exceeds the maximum (request|file) size", re.IGNORECASE
-)
-_NO_MODEL = re.compile(
-    r"models?[/ ].*(not found|not supported|no longer available)|publisher model", re.IGNORECASE | re.DOTALL
-)
-_SPENT = re.compile(r"limit: 0\b|spend(ing)? cap|credits are depleted|billing account", re.IGNORECASE)
-_FOREIGN_OBJECT = re.compile(r"access the file|cached ?content|corpus|permission to access", re.IGNORECASE)
+_OVERFLOW = r"(?i)(input|prompt) token count|maximum number of tokens|exceeds? the (model's )?context"
+_TOO_LARGE = r"(?i)payload size exceeds|request (entity )?too large|exceeds the maximum (request|file) size"
+_NO_MODEL = r"(?is)models?[/ ].*(not found|not supported|no longer available)|publisher model"
+_SPENT = r"(?i)limit: 0\b|spend(ing)? cap|credits are depleted|billing account"
+_FOREIGN_OBJECT = r"(?i)access the file|cached ?content|corpus|permission to access"
 
 
 def from_response(status: int, body: bytes) -> GatewayError:
@@ -160,9 +154,9 @@ def _bad_request(error: Mapping[str, Any], message: str) -> GatewayError:
     if trouble is not None:
         return GatewayError("upstream_auth", _OWN_FAULT, reason=trouble)
     shown = redact(message) or "The upstream refused the request."
-    if _OVERFLOW.search(message) and "max_output" not in lowered:
+    if re.search(_OVERFLOW, message) and "max_output" not in lowered:
         return GatewayError("context_length_exceeded", shown)
-    if _TOO_LARGE.search(message):
+    if re.search(_TOO_LARGE, message):
         return GatewayError("request_too_large", shown)
     reason = next((word for text, word in _INVALID if text in lowered), None)
     if reason is None and message.startswith("Model ") and "not found" in lowered:
@@ -171,14 +165,14 @@ def _bad_request(error: Mapping[str, Any], message: str) -> GatewayError:
 
 
 def _forbidden(message: str) -> GatewayError:
-    if _FOREIGN_OBJECT.search(message):
+    if re.search(_FOREIGN_OBJECT, message):
         return GatewayError("not_found", "The file or cached content does not exist or is not accessible.")
     reason = "leaked" if "leaked" in message.lower() else "forbidden"
     return GatewayError("upstream_auth", _OWN_FAULT, reason=reason)
 
 
 def _not_found(message: str) -> GatewayError:
-    if _NO_MODEL.search(message):
+    if re.search(_NO_MODEL, message):
         return GatewayError("model_not_found", redact(message), param="model")
     return GatewayError("not_found", redact(message) or "The upstream does not know the requested object.")
 
@@ -191,7 +185,7 @@ def _exhausted(error: Mapping[str, Any], message: str) -> GatewayError:
     ]
     wait = _retry_delay(error, message)
     daily = [quota for quota in quotas if "PerDay" in quota]
-    if daily or _SPENT.search(message):
+    if daily or re.search(_SPENT, message):
         reason = "per_day" if daily else "spent"
         refusal = QuotaError("upstream_quota", "The upstream's quota is used up.", reason=reason)
     else:
@@ -216,8 +210,8 @@ def _broken(status: int, message: str) -> GatewayError:
 
 def redact(message: str) -> str:
     """A message of Google's that may be shown: no keys, no project numbers, no quoted request values, one length."""
-    shown = _QUOTED_VALUE.sub(r"\1. ", message[: 4 * _MESSAGE_LIMIT])
-    shown = _SECRETS.sub("[redacted]", _CONTROL.sub(" ", shown)).strip()
+    shown = re.sub(_QUOTED_VALUE, r"\1. ", message[: 4 * _MESSAGE_LIMIT])
+    shown = re.sub(_SECRETS, "[redacted]", re.sub(_CONTROL, " ", shown)).strip()
     return shown if len(shown) <= _MESSAGE_LIMIT else f"{shown[:_MESSAGE_LIMIT]}…"
 
 
@@ -232,7 +226,7 @@ def _retry_delay(error: Mapping[str, Any], message: str) -> float | None:
         delay = detail.get("retryDelay")
         if isinstance(delay, str) and re.fullmatch(r"\d{1,7}(\.\d{1,9})?s", delay):
             return float(delay[:-1])
-    found = _RETRY_IN.search(message)
+    found = re.search(_RETRY_IN, message)
     if found is None:
         return None
     return float(found[1]) / (1000 if found[2].lower() == "ms" else 1)
@@ -242,14 +236,14 @@ def _param(details: list[Mapping[str, Any]], message: str) -> str | None:
     """The client's parameter for Google's field path, as far as every dialect shares it: a function declaration is
     `tools[i]`, a generation setting its own name. Paths into the contents are the dialect's own and give None."""
     paths = [violation.get("field") for detail in details for violation in _objects(detail.get("fieldViolations"))]
-    found = _FIELD.search(message)
+    found = re.search(_FIELD, message)
     if found:
         paths.append(found[1] or found[2])
     for path in paths:
         if isinstance(path, str) and path:
             bare = redact(path.removeprefix("GenerateContentRequest."))[:200]
             if bare.startswith("tools["):
-                return _DECLARATION.sub(r"tools[\1]", bare)
+                return re.sub(_DECLARATION, r"tools[\1]", bare)
             if bare.startswith(("generation_config.", "generationConfig.")):
                 return bare.partition(".")[2]
     return None

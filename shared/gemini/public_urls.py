@@ -7,8 +7,9 @@ from urllib.parse import SplitResult, urlsplit
 
 from shared.errors import GatewayError
 
-_ODD_CHARACTERS = re.compile(r"[\s\x00-\x20\x7f\\]")
-_HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
+# as text: `re` keeps what it has compiled, and most requests hold no link
+_ODD_CHARACTERS = r"[\s\x00-\x20\x7f\\]"
+_HOST = r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _INSIDE = ("localhost", "local", "internal", "intranet", "lan", "home", "corp", "localdomain", "onion", "arpa", "test")
 _PORTS = (None, 80, 443)
 _YOUTUBE = frozenset({"youtube.com", "www.youtube.com", "m.youtube.com", "youtu.be"})
@@ -74,7 +75,7 @@ def is_public_address(address: IPAddress) -> bool:
 
 
 def _split(url: str) -> SplitResult | None:
-    if _ODD_CHARACTERS.search(url) or len(url) > 8192:
+    if re.search(_ODD_CHARACTERS, url) or len(url) > 8192:
         return None
     try:
         parts = urlsplit(url)
@@ -102,7 +103,7 @@ def _is_public_host(host: str) -> bool:
         name = host.encode("idna").decode() if not host.isascii() else host
     except UnicodeError:
         return False
-    return _HOST.fullmatch(name) is not None and name.rpartition(".")[2] not in _INSIDE
+    return re.fullmatch(_HOST, name) is not None and name.rpartition(".")[2] not in _INSIDE
 
 
 def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
