@@ -15,12 +15,13 @@ from tests.bench.surroundings import Ground, await_port, ground, start_gateway
 
 LINEAR = 1.1  # the exponent up to which a cost counts as linear
 LINEAR_MEMORY = 2.0  # the same for `memory_step`: allocators take memory in lumps
+_IN_HAND_MB = 5  # what a server takes from memory that it has already
 _LARGE_BODIES = {"MAX_BODY_BYTES": "7500000"}  # above 5 MB of media in base 64; the default is Lambda's limit
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """`cpu_ms` of one request, or of all streams together; `rss_mb` is the server's peak so far."""
+    """`cpu_ms` of one request, or of all streams together; `rss_mb` is the server's peak since the series began."""
 
     size: int
     cpu_ms: float
@@ -41,11 +42,11 @@ class Series:
     @property
     def memory_step(self) -> float:
         """What the last step added to the memory for each unit, over what the steps before it did: 1 is linear, and
-        with doubled sizes 3 is quadratic. 0 where less than 5 MB were added in all: nothing grows."""
+        with doubled sizes 3 is quadratic. 0 where no more was added than what was in hand: nothing grows."""
         first, before, last = self.points[0], self.points[-2], self.points[-1]
-        if last.rss_mb - first.rss_mb < 5:
+        if last.rss_mb - first.rss_mb < _IN_HAND_MB:
             return 0.0
-        earlier = max(before.rss_mb - first.rss_mb, 1.0) / (before.size - first.size)
+        earlier = max(before.rss_mb - first.rss_mb, _IN_HAND_MB) / (before.size - first.size)
         return (last.rss_mb - before.rss_mb) / (last.size - before.size) / earlier
 
     @property
@@ -82,6 +83,7 @@ def _series(
         await_port(gateway)
         port, tree = gateway.port, gateway.tree
         _ask(port, _chat(where, Ask("few", stream=True)), Ask("few", stream=True))  # the first request's own costs
+        tree.forget_peak()
         for size in chosen:
             progress(f"growth {name} {size}")
             cpu_ms = measure(where, port, tree.cpu_ns, size)

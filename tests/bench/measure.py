@@ -117,6 +117,11 @@ class Tree:
     def peak_rss_mb(self) -> float:
         return sum(_peak_kb(pid) for pid in self.group.pids() or _family(self.pid)) / 1024
 
+    def forget_peak(self) -> None:
+        """The peak is that of what comes from now on; start-up's would hide it. See proc(5), clear_refs."""
+        for pid in self.group.pids() or _family(self.pid):
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
+
 
 def _clock_ns(pid: int) -> int:
     try:

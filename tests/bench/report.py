@@ -217,7 +217,8 @@ def _growth(growth: Sequence[Series]) -> list[str]:
         linear = "linear" if series.linear else "MORE THAN LINEAR"
         rows.append([series.name, series.unit, points, f"{series.exponent:.2f}", f"{series.memory_step:.2f}", linear])
     note = (
-        "CPU of one request (of all streams together in the last row) and the server's peak memory so far. Last step "
-        "of memory: MB per unit of the last step over those before it; 1 is linear, 0 means that nothing grows."
+        "CPU of one request (of all streams together in the last row) and the server's peak memory since the series "
+        "began. Last step of memory: MB per unit of the last step over those before it; 1 is linear, 0 means that "
+        "nothing grows."
     )
     return [note, "", *_rows(["what grows", "unit", "cost", "exponent of CPU", "last step of memory", "verdict"], rows)]
