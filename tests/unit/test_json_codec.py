@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import GatewayError
-from shared.json_codec import MAX_DEPTH, MAX_NODES, _deeper, decode_object, encode, encode_string
+from shared.json_codec import MAX_DEPTH, MAX_NODES, _deeper, decode_object, decode_reply, encode, encode_string
 
 json_values = st.recursive(
     st.none()
@@ -73,6 +73,19 @@ def test_refused(raw, word):
 )
 def test_accepted(raw, value):
     assert decode_object(raw) == value
+
+
+@given(
+    st.dictionaries(
+        st.text(max_size=3), st.integers() | st.floats(allow_nan=False) | st.text() | st.lists(st.integers())
+    )
+)
+def test_the_arguments_of_a_call_are_what_the_upstream_wrote(args):
+    """Integers of any length, infinities, halves of surrogate pairs: as the standard library reads them."""
+    data = json.dumps({"functionCall": {"name": "f", "args": args}}).encode()
+    read = decode_reply(data)
+    assert read == json.loads(data)
+    assert json.dumps(read) == json.dumps(json.loads(data))
 
 
 @given(st.text("[]{},", max_size=200))
