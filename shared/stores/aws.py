@@ -256,19 +256,8 @@ async def read_items(aws: Aws, table: str, keys: Sequence[Attributes], tries: in
 
 
 async def _read_batch(aws: Aws, table: str, keys: Sequence[Attributes], tries: int) -> list[Item]:
-    asked: Mapping[str, Any] = {table: {"Keys": keys}}
-    found: list[Item] = []
-
-    async def read() -> None:
-        nonlocal asked
-        answer = await aws.call("dynamodb", "batch_get_item", RequestItems=asked)
-        found.extend(decode_item(item) for item in answer["Responses"].get(table, ()))
-        asked = answer.get("UnprocessedKeys") or {}
-        if asked:
-            raise AwsFailure("dynamodb.batch_get_item", "ThrottlingException")
-
-    await retrying(read, tries)
-    return found
+    answers = await _batch(aws, "batch_get_item", {table: {"Keys": keys}}, "UnprocessedKeys", tries)
+    return [decode_item(item) for answer in answers for item in answer["Responses"].get(table, ())]
 
 
 async def write_items(aws: Aws, table: str, items: Sequence[Attributes], tries: int) -> None:
@@ -282,13 +271,22 @@ async def write_items(aws: Aws, table: str, items: Sequence[Attributes], tries: 
 
 
 async def _write_batch(aws: Aws, table: str, items: Sequence[Attributes], tries: int) -> None:
-    asked: Mapping[str, Any] = {table: [{"PutRequest": {"Item": item}} for item in items]}
+    puts = [{"PutRequest": {"Item": item}} for item in items]
+    await _batch(aws, "batch_write_item", {table: puts}, "UnprocessedItems", tries)
 
-    async def write() -> None:
+
+async def _batch(
+    aws: Aws, operation: str, asked: Mapping[str, Any], unprocessed: str, tries: int
+) -> list[Mapping[str, Any]]:
+    """The answers to a batch, asked again for what the one before left over."""
+    answers: list[Mapping[str, Any]] = []
+
+    async def ask() -> None:
         nonlocal asked
-        answer = await aws.call("dynamodb", "batch_write_item", RequestItems=asked)
-        asked = answer.get("UnprocessedItems") or {}
+        answers.append(await aws.call("dynamodb", operation, RequestItems=asked))
+        asked = answers[-1].get(unprocessed) or {}
         if asked:
-            raise AwsFailure("dynamodb.batch_write_item", "ThrottlingException")
+            raise AwsFailure(f"dynamodb.{operation}", "ThrottlingException")
 
-    await retrying(write, tries)
+    await retrying(ask, tries)
+    return answers
