@@ -236,6 +236,8 @@ def test_a_key_reaches_what_it_may_and_nothing_else(client: Client, keys: dict[s
     check(client.send(dialect, body, key=keys["other models"]), NO_MODEL, dialect.shape)
     check(client.send(dialect, body, key=keys["other endpoints"]), FORBIDDEN, dialect.shape)
     check(client.send(dialect, body, key=keys["other address"]), FORBIDDEN, dialect.shape)
+    claimed = client.send(dialect, body, key=keys["other address"], x_forwarded_for="203.0.113.9")
+    check(claimed, FORBIDDEN, dialect.shape)
 
 
 BROKE = Expected(429, ("insufficient_quota", "insufficient_quota"), "billing_error", "RESOURCE_EXHAUSTED", 402)
