@@ -4,8 +4,7 @@ It lives in one process and writes nothing. Models are told apart because Google
 fallback to another model must stay possible.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Final
 
 from msgspec import Struct
@@ -47,29 +46,12 @@ class CircuitBreaker:
         self._between = between
         self._circuits: dict[str, _Circuit] = {}
 
-    @contextmanager
-    def watch(self, model: str) -> Iterator[None]:
+    def watch(self, model: str) -> "_Watch":
         """Around one call up to its first byte. Raises `upstream_overloaded`, with the rest as `retry_after`, where the
         circuit is open."""
-        if not self._limit:
-            yield
-            return
-        probe = self._enter(model)
-        try:
-            yield
-        except GatewayError as error:
-            if error.kind in _FAILURES:
-                self._failed(model)
-            else:
-                self._circuits.pop(model, None)
-            raise
-        except BaseException:  # the call was given up, which says nothing about the upstream
-            if probe and model in self._circuits:
-                self._circuits[model].probing = False
-            raise
-        self._circuits.pop(model, None)
+        return _Watch(self, model)
 
-    def _enter(self, model: str) -> bool:
+    def enter(self, model: str) -> bool:
         """Whether this call is the probe."""
         circuit = self._circuits.get(model)
         if circuit is None or not circuit.until:
@@ -85,6 +67,17 @@ class CircuitBreaker:
         circuit.probing = True
         return True
 
+    def leave(self, model: str, error: BaseException | None, *, probe: bool) -> None:
+        if error is None:
+            self._circuits.pop(model, None)
+        elif isinstance(error, GatewayError):
+            if error.kind not in _FAILURES:
+                self._circuits.pop(model, None)
+            elif self._limit:
+                self._failed(model)
+        elif probe and model in self._circuits:  # the call was given up, which says nothing about the upstream
+            self._circuits[model].probing = False
+
     def _failed(self, model: str) -> None:
         if model not in self._circuits and len(self._circuits) >= _MODELS:
             self._circuits.pop(next(iter(self._circuits)))
@@ -93,3 +86,18 @@ class CircuitBreaker:
         if circuit.probing or (not circuit.until and circuit.failures >= self._limit):
             circuit.until = self._clock() + self._between(*REST_S)
             circuit.probing = False
+
+
+class _Watch:
+    """A plain class: a context manager made of a generator costs several times as much, for every call."""
+
+    __slots__ = ("_breaker", "_model", "_probe")
+
+    def __init__(self, breaker: CircuitBreaker, model: str) -> None:
+        self._breaker, self._model = breaker, model
+
+    def __enter__(self) -> None:
+        self._probe = self._breaker.enter(self._model)
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._breaker.leave(self._model, error, probe=self._probe)
