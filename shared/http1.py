@@ -14,11 +14,9 @@ from collections.abc import Callable
 from functools import cache
 from urllib.parse import urlsplit
 
-from msgspec import Struct
-
 from shared.http1_connection import HIGH_WATER, Connection, HttpFailure, is_token
 
-__all__ = ["HttpClient", "HttpFailure", "Reply", "Request", "tls_context"]
+__all__ = ["Headers", "HttpClient", "HttpFailure", "Reply", "Request", "tls_context"]
 
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
@@ -31,41 +29,71 @@ def tls_context() -> ssl.SSLContext:
     return ssl.create_default_context(cafile=certifi.where())
 
 
-class Request(Struct, frozen=True):
-    """`url` absolute, http or https, its path and query already quoted; content-length and host are added."""
+Headers = tuple[tuple[str, str], ...]
 
-    method: str
-    url: str
-    headers: tuple[tuple[str, str], ...] = ()
-    body: bytes = b""
+
+class Request:
+    """What requests of one kind have in common, written and checked once: `send` adds what changes from one to the
+    next. `url` absolute, http or https, its path and query already quoted; content-length and host are added."""
+
+    __slots__ = ("bodiless_reply", "has_body", "head", "host", "origin", "port")
+
+    def __init__(self, method: str, url: str, headers: Headers = ()) -> None:
+        parts = urlsplit(url)
+        self.origin = (parts.scheme, parts.netloc)
+        self.host, self.port = parts.hostname or "", parts.port
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self.head = f"{method} {target} HTTP/1.1\r\nhost: {parts.netloc}\r\n{_lines(headers)}"
+        self.has_body = method in ("POST", "PUT", "PATCH")
+        self.bodiless_reply = method == "HEAD"
+
+    def written(self, headers: Headers, body: bytes) -> bytes:
+        length = f"content-length: {len(body)}\r\n" if body or self.has_body else ""
+        return f"{self.head}{_lines(headers)}{length}\r\n".encode("latin-1") + body
 
 
 class Reply:
     """Status and headers have arrived; repeated headers are joined with commas, names are lower case. `read` until it
     gives b"", or `close` early: both free the connection."""
 
+    __slots__ = ("_connection", "_free", "_inflate", "_open", "headers", "status")
+
     def __init__(self, connection: Connection, free: Callable[[Connection], None]) -> None:
         self.status, self.headers = connection.status, connection.headers
         self._connection = connection
         self._free = free
         self._open = True
-        coding = self.headers.get("content-encoding", "").lower()
-        self._inflate = None if coding in ("", "identity") else _decompressor(coding)
+        coding = self.headers.get("content-encoding")
+        self._inflate = None if coding is None else _decompressor(coding.lower())
 
     async def read(self, until: float = math.inf) -> bytes:
         """What has arrived since the last call, at least one byte; b"" after the last. Raises HttpFailure, and
         TimeoutError at `until` in the loop's time."""
         while self._open:
             piece = await self._connection.take(until)
+            if self._inflate is None:
+                if self._connection.is_read():
+                    self._release()
+                return piece
             if not piece:
                 self._release()
-                if self._inflate is not None and not self._inflate.eof:
+                if not self._inflate.eof:
                     raise HttpFailure("the reply's compression breaks off")
-            elif self._inflate is None:
-                return piece
             elif plain := self._plain(piece):
                 return plain
         return b""
+
+    async def whole(self, limit: int, until: float = math.inf) -> bytes:
+        """The body to its end, or somewhat more than `limit` bytes of a larger one. Raises what `read` raises, and
+        frees the connection in any case."""
+        pieces, size = [], 0
+        try:
+            while size <= limit and (piece := await self.read(until)):
+                pieces.append(piece)
+                size += len(piece)
+        finally:
+            self.close()
+        return b"".join(pieces)
 
     def _plain(self, piece: bytes) -> bytes:
         """At most one high water of a compressed piece at a time: a few bytes may stand for gigabytes."""
@@ -87,7 +115,9 @@ class Reply:
             self._free(self._connection)
 
 
-def _decompressor(coding: str) -> "zlib._Decompress":
+def _decompressor(coding: str) -> "zlib._Decompress | None":
+    if coding in ("", "identity"):
+        return None
     if coding not in ("gzip", "x-gzip", "deflate"):
         raise HttpFailure("the reply's compression is unknown")
     return zlib.decompressobj(zlib.MAX_WBITS | 32)  # either header, by what stands there
@@ -111,15 +141,14 @@ class HttpClient:
         self._context: ssl.SSLContext | None = None
         self._idle: dict[tuple[str, str], list[Connection]] = {}
 
-    async def send(self, request: Request, until: float = math.inf) -> Reply:
-        """The reply's head. Raises HttpFailure, and TimeoutError at `until` in the loop's time."""
-        parts = urlsplit(request.url)
-        origin = (parts.scheme, parts.netloc)
-        head = _head(request, parts.netloc, (parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
-        connection = self._kept(origin) or await self._connect(parts.scheme, parts.hostname or "", parts.port, until)
+    async def send(self, request: Request, until: float = math.inf, headers: Headers = (), body: bytes = b"") -> Reply:
+        """The reply's head, to a request with these headers besides its own. Raises HttpFailure, and TimeoutError at
+        `until` in the loop's time."""
+        message = request.written(headers, body)
+        connection = self._kept(request.origin) or await self._connect(request, until)
         try:
-            await connection.exchange(head + request.body, request.method == "HEAD", self._write_s, until)
-            return Reply(connection, lambda done: self._take_back(origin, done))
+            await connection.exchange(message, request.bodiless_reply, self._write_s, until)
+            return Reply(connection, self._take_back)
         except BaseException:
             connection.abort()
             raise
@@ -131,33 +160,33 @@ class HttpClient:
         self._idle.clear()
 
     def _kept(self, origin: tuple[str, str]) -> Connection | None:
-        kept = self._idle.get(origin, [])
-        loop = asyncio.get_running_loop()
+        kept = self._idle.get(origin)
         while kept:
             connection = kept.pop()  # the youngest is the likeliest to live
-            if connection.loop is loop and loop.time() - connection.idle_since < self._keep_s and connection.is_fresh():
+            if connection.is_fresh(self._keep_s):
                 return connection
             connection.abort()
         return None
 
-    def _take_back(self, origin: tuple[str, str], connection: Connection) -> None:
-        kept = self._idle.setdefault(origin, [])
+    def _take_back(self, connection: Connection) -> None:
+        kept = self._idle.setdefault(connection.origin, [])
         if connection.finish() and len(kept) < self._keep:
             kept.append(connection)
         else:
             connection.abort()
 
-    async def _connect(self, scheme: str, host: str, port: int | None, until: float) -> Connection:
-        if scheme == "https" and self._context is None:
+    async def _connect(self, request: Request, until: float) -> Connection:
+        secure = request.origin[0] == "https"
+        if secure and self._context is None:
             self._context = self._tls()
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout_at(min(until, loop.time() + self._connect_s)):
                 _, connection = await loop.create_connection(
-                    lambda: Connection(loop),
-                    host,
-                    port or (443 if scheme == "https" else 80),
-                    ssl=self._context if scheme == "https" else None,
+                    lambda: Connection(loop, request.origin),
+                    request.host,
+                    request.port or (443 if secure else 80),
+                    ssl=self._context if secure else None,
                 )
         except (OSError, TimeoutError, UnicodeError) as error:  # UnicodeError: a host name that IDNA refuses
             if loop.time() >= until:
@@ -166,13 +195,10 @@ class HttpClient:
         return connection
 
 
-def _head(request: Request, host: str, target: str) -> bytes:
-    lines = [f"{request.method} {target} HTTP/1.1\r\nhost: {host}\r\n"]
-    for name, value in request.headers:
+def _lines(headers: Headers) -> str:
+    lines = []
+    for name, value in headers:
         if not is_token(name) or not ((value.isascii() and value.isprintable()) or _VALUE.fullmatch(value)):
             raise HttpFailure("a header of the request is not valid")
         lines.append(f"{name}: {value}\r\n")
-    if request.body or request.method in ("POST", "PUT", "PATCH"):
-        lines.append(f"content-length: {len(request.body)}\r\n")
-    lines.append("\r\n")
-    return "".join(lines).encode("latin-1")
+    return "".join(lines)

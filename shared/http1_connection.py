@@ -18,9 +18,8 @@ _MAX_HEAD = 64 * 1024
 _MAX_CHUNK_LINE = 4 * 1024
 _PIECE = 16 * 1024
 _READ = 64 * 1024  # at once; without a buffer of its own the loop makes one of 256 KB for every read
-_STATUS_LINE = re.compile(r"HTTP/1\.[01] ([1-9]\d\d)(?: .*)?")
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [^\n]*)?")
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
-_HEX_DIGITS = b"0123456789abcdefABCDEF"
 _BODILESS = frozenset({204, 304})
 
 
@@ -31,9 +30,10 @@ class HttpFailure(Exception):
 class Connection(asyncio.BufferedProtocol):
     """One connection, one exchange at a time: a parser that the event loop feeds, a queue that the reader empties."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, origin: tuple[str, str] = ("", "")) -> None:
         self.loop = loop
-        self.idle_since = 0.0
+        self.origin = origin  # whom it leads to
+        self._idle_since = 0.0
         self.status = 0
         self.headers: Mapping[str, str] = {}
         self._transport: asyncio.Transport | None = None
@@ -76,12 +76,14 @@ class Connection(asyncio.BufferedProtocol):
         if self._write_paused:
             await self._written(self.loop.time() + write_s, until)
         while not self._head_done:
-            await self._wait(until)
+            await self._arrival(until)
+        if self._failure is not None and not self._out:
+            raise self._failure
 
     async def _written(self, patience: float, until: float) -> None:
         try:
             while self._write_paused and not self._head_done:
-                await self._wait(min(patience, until))
+                await self._arrival(min(patience, until))
         except TimeoutError as error:
             if until <= patience:
                 raise
@@ -93,7 +95,7 @@ class Connection(asyncio.BufferedProtocol):
         while not self._out:
             if self._done:
                 return b""
-            await self._wait(until)
+            await self._arrival(until)
         if self._out_size <= _PIECE:
             piece = b"".join(self._out)
             self._out.clear()
@@ -118,35 +120,40 @@ class Connection(asyncio.BufferedProtocol):
         self._out.insert(0, piece)
         self._out_size += len(piece)
 
+    def is_read(self) -> bool:
+        """Nothing of the reply is here or to come."""
+        return self._done and not self._out
+
     def finish(self) -> bool:
         """Whether the connection can serve another exchange."""
-        self.idle_since = self.loop.time()
+        self._idle_since = self.loop.time()
         self._parse = self._nothing_asked
         return self._done and self._reusable and self._failure is None and not self._in and not self._lost
 
-    def is_fresh(self) -> bool:
-        """Nothing waits in the socket. While a function is frozen peers hang up, and the loop has not seen it yet."""
-        if self._socket is None or self._lost or self._socket.fileno() < 0:
+    def is_fresh(self, idle_s: float) -> bool:
+        """It may serve the running loop, has idled for less than `idle_s`, and nothing waits in the socket: while a
+        function is frozen peers hang up, and the loop has not seen it yet."""
+        if self._lost or not self._reusable or self.loop is not asyncio.get_running_loop():
             return False
-        return not self._poll.poll(0)
+        if self.loop.time() - self._idle_since >= idle_s:
+            return False
+        return self._socket is not None and self._socket.fileno() >= 0 and not self._poll.poll(0)
 
     def abort(self) -> None:
         if self._transport is not None and not self.loop.is_closed():
             self._unset_alarm()
             self._transport.abort()
 
-    async def _wait(self, until: float) -> None:
-        self._raise_failure()
-        self._waiter = self.loop.create_future()
+    def _arrival(self, until: float) -> asyncio.Future[None]:
+        """Done when the loop has told something new; TimeoutError at `until`. What arrived before a break is the
+        reader's: only who would wait for more learns of the failure."""
+        if self._failure is not None:
+            raise self._failure
+        self._waiter = waiter = self.loop.create_future()
         self._until = until
         if until < self._alarm_at:
             self._set_alarm(until)
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-        if not self._out:  # what arrived before the break is the reader's
-            self._raise_failure()
+        return waiter
 
     def _set_alarm(self, at: float) -> None:
         """One timer serves many waits, because a timer for each piece costs more than the piece: one that rings too
@@ -168,10 +175,6 @@ class Connection(asyncio.BufferedProtocol):
             self._waiter.set_exception(TimeoutError())
         elif self._until < math.inf:
             self._set_alarm(self._until)
-
-    def _raise_failure(self) -> None:
-        if self._failure is not None:
-            raise self._failure
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -251,25 +254,25 @@ class Connection(asyncio.BufferedProtocol):
             if self._unread > _MAX_HEAD:
                 raise HttpFailure("the reply's head is too large")
             return False
-        lines = self._in[self._at : end].decode("latin-1").split("\r\n")
+        lines = self._in[self._at : end].split(b"\r\n")
         self._at = end + 4
-        line = _STATUS_LINE.fullmatch(lines[0])
-        if line is None:
-            raise HttpFailure("the reply is no HTTP")
-        self.status = int(line[1])
+        self.status, self._reusable = _status(lines.pop(0))
         if self.status < 200:
             if self.status == 101:
                 raise HttpFailure("the peer changes the protocol unasked")
             return True  # an interim answer
-        self.headers = _headers(lines[1:])
-        self._choose_framing(lines[0])
+        headers = dict(map(_field, lines))
+        if len(headers) < len(lines):
+            headers = _joined(map(_field, lines))
+        self.headers = headers
+        self._choose_framing(headers)
         self._head_done = True
-        return self._unread > 0 and not self._done
+        return self._at < len(self._in) and not self._done
 
-    def _choose_framing(self, status_line: str) -> None:
-        options = self.headers.get("connection", "").lower()
-        self._reusable = "close" not in options and (status_line.startswith("HTTP/1.1") or "keep-alive" in options)
-        coding, length = self.headers.get("transfer-encoding"), self.headers.get("content-length")
+    def _choose_framing(self, headers: Mapping[str, str]) -> None:
+        if options := headers.get("connection", "").lower():
+            self._reusable = "close" not in options and (self._reusable or "keep-alive" in options)
+        coding, length = headers.get("transfer-encoding"), headers.get("content-length")
         if self._bodiless or self.status in _BODILESS:
             self._end()
         elif coding is not None:
@@ -277,11 +280,7 @@ class Connection(asyncio.BufferedProtocol):
                 raise HttpFailure("the reply's framing is ambiguous")
             self._parse = self._parse_chunk_line
         elif length is not None:
-            lengths = {item.strip() for item in length.split(",")}
-            (only,) = lengths if len(lengths) == 1 else ("",)
-            if not (only.isascii() and only.isdigit() and len(only) < 16):
-                raise HttpFailure("the reply's length is not valid")
-            self._left = int(only)
+            self._left = int(length) if length.isdecimal() and len(length) < 16 else _length(length)
             self._parse = self._parse_sized
             if self._left == 0:
                 self._end()
@@ -323,7 +322,7 @@ class Connection(asyncio.BufferedProtocol):
                 at = end + 2
         self._at, self._left = at, size
         self._parse = self._parse_chunk if size else self._parse_trailers
-        return self._unread > 0
+        return at < len(data)
 
     def _parse_chunk(self) -> bool:
         self._emit()
@@ -355,16 +354,17 @@ class Connection(asyncio.BufferedProtocol):
 
     def _emit(self) -> None:
         piece = self._in[self._at : self._at + self._left]
-        if piece:
-            self._at += len(piece)
-            self._left -= len(piece)
+        size = len(piece)
+        if size:
+            self._at += size
+            self._left -= size
             self._out.append(piece)
-            self._out_size += len(piece)
+            self._out_size += size
 
     def _end(self) -> None:
         self._done = True
         self._parse = self._nothing_asked
-        if self._unread:
+        if self._at < len(self._in):
             self._nothing_asked()
 
 
@@ -374,21 +374,44 @@ def is_token(name: str) -> bool:
     return _TOKEN.fullmatch(name) is not None
 
 
+# The lines of a peer's heads are nearly all the same in every reply, and few sizes of chunks are.
+
+
+@lru_cache(64)
+def _status(line: bytes) -> tuple[int, bool]:
+    """The status, and whether the connection stays unless a header says otherwise."""
+    found = _STATUS_LINE.fullmatch(line)
+    if found is None:
+        raise HttpFailure("the reply is no HTTP")
+    return int(found[2]), found[1] == b"1"
+
+
+@lru_cache(256)
+def _field(line: bytes) -> tuple[str, str]:
+    name, colon, value = line.decode("latin-1").partition(":")
+    if not colon or not is_token(name):  # a folded line has white space in front
+        raise HttpFailure("a header of the reply is not valid")
+    return name.lower(), value.strip(" \t")
+
+
+def _joined(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for name, value in fields:
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
+def _length(value: str) -> int:
+    """Of a body; a peer may repeat it, but not contradict itself."""
+    first, *others = [item.strip() for item in value.split(",")]
+    if not (first.isascii() and first.isdigit() and len(first) < 16) or any(other != first for other in others):
+        raise HttpFailure("the reply's length is not valid")
+    return int(first)
+
+
+@lru_cache(1024)
 def _chunk_size(line: bytes) -> int:
-    if 0 < len(line) < 16 and not line.strip(_HEX_DIGITS):  # digits alone, as nearly every peer writes it
-        return int(line, 16)
     found = _CHUNK_LINE.fullmatch(line)
     if found is None:
         raise HttpFailure("a chunk's head is not valid")
     return int(found[1], 16)
-
-
-def _headers(lines: Iterable[str]) -> dict[str, str]:
-    headers: dict[str, str] = {}
-    for line in lines:
-        name, colon, value = line.partition(":")
-        if not colon or not is_token(name):  # a folded line has white space in front
-            raise HttpFailure("a header of the reply is not valid")
-        name, value = name.lower(), value.strip(" \t")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return headers

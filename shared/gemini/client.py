@@ -9,8 +9,9 @@ import json
 import random
 import re
 import time
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -24,15 +25,15 @@ from shared.gemini.grounding import REDIRECT_HOST, redirect_path
 from shared.gemini.timeouts import Timeouts
 from shared.gemini.upload_sessions import public_session
 from shared.gemini.upstream_stream import (
-    ERROR_BYTES,
     Deadline,
+    Pieces,
     UpstreamStream,
     parse_object,
-    read_piece,
+    read_error,
     read_whole,
     timed_out,
 )
-from shared.http1 import HttpClient, HttpFailure, Reply, Request, tls_context
+from shared.http1 import Headers, HttpClient, HttpFailure, Reply, Request, tls_context
 from shared.sse import MAX_EVENT_BYTES
 
 _MODEL = re.compile(r"[A-Za-z0-9._-]{1,100}")
@@ -40,6 +41,7 @@ _RELAY_PATH = re.compile(r"[A-Za-z]{1,40}(?:/[A-Za-z0-9._-]{1,128})?(?::[A-Za-z]
 _METHOD = re.compile(r"[A-Za-z]{1,64}")
 _CREDENTIAL = re.compile(r"[\x21-\x7e]{1,4096}")
 _PLAIN_HEADERS = (("accept-encoding", "identity"), ("user-agent", "serverless-gemini-gateway"))
+_JSON = ("content-type", "application/json")
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _VERSION_PATH = re.compile(r"/v\d\w*$")
 
@@ -55,7 +57,7 @@ class RelayCall(Struct, frozen=True):
     body: bytes | None = None
     method: str = "POST"
     query: tuple[tuple[str, str], ...] = ()
-    headers: tuple[tuple[str, str], ...] = (("content-type", "application/json"),)
+    headers: Headers = (_JSON,)
     upload: bool = False
     url: str = ""
     patient: bool = False
@@ -66,7 +68,7 @@ class RelayReply(Struct, frozen=True):
 
     status: int
     headers: Mapping[str, str]
-    pieces: AsyncGenerator[bytes]
+    pieces: AsyncIterator[bytes]
 
 
 class GeminiClient:
@@ -117,10 +119,9 @@ class GeminiClient:
             return None
         return reply.headers.get("location") if reply.status in _REDIRECTS else None
 
-    @asynccontextmanager
-    async def stream(
+    def stream(
         self, model: str, body: Body, credential: str, *, deadline_s: float | None = None, thinking: bool = False
-    ) -> AsyncGenerator[UpstreamStream]:
+    ) -> AbstractAsyncContextManager[UpstreamStream]:
         """`streamGenerateContent` as server-sent events. `deadline_s` is the time that this call may take in all.
 
         Entering waits for the first event, so that a refusal keeps its own kind: every row of the upstream's errors,
@@ -128,21 +129,25 @@ class GeminiClient:
         where the stream breaks, and `upstream_timeout` where it stalls. A later chunk that holds an error object is
         yielded as it came: the reader judges it.
         """
-        wait = self._timeouts.first_byte_thinking if thinking else self._timeouts.first_byte
-        idle = self._timeouts.idle_thinking if thinking else self._timeouts.idle
+        return _Opening(self._streamed(model, body, credential, deadline_s, thinking))
+
+    async def _streamed(
+        self, model: str, body: Body, credential: str, deadline_s: float | None, thinking: bool
+    ) -> tuple[Reply, UpstreamStream]:
+        wait, idle = self._patience(thinking)
         deadline = Deadline(deadline_s)
-        request = self._request(model, "streamGenerateContent", body, credential, deadline_s, stream=True)
+        request = _request(self._root, model, "streamGenerateContent", "?alt=sse")
+        headers, content = _changing(credential, deadline_s), _encoded(body)
         until = deadline.within(wait)  # one wait for the head and the first event together
-        response: Reply | None = None
-        try:
-            with self._breaker.watch(model):
-                response = await self._send(request, until)
-                stream = UpstreamStream(response, deadline, idle)
+        with self._breaker.watch(model):
+            reply = await self._send(request, until, headers, content)
+            try:
+                stream = UpstreamStream(reply, deadline, idle)
                 await stream.begin(until)
-            yield stream
-        finally:
-            if response is not None:
-                response.close()
+            except BaseException:
+                reply.close()
+                raise
+        return reply, stream
 
     async def call(
         self,
@@ -156,89 +161,108 @@ class GeminiClient:
     ) -> dict[str, Any]:
         """A plain call, `countTokens` or `batchEmbedContents` for example, and its JSON object. `patient` where
         the answer takes long to make. Same errors as `stream` before its first event."""
-        request = self._request(model, method, body, credential, deadline_s, stream=False)
+        request = _request(self._root, model, method, "")
+        headers, content = _changing(credential, deadline_s), _encoded(body)
         until = Deadline(deadline_s).within(self._timeouts.whole if patient else self._timeouts.first_byte)
         with self._breaker.watch(model):
-            response = await self._send(request, until)
-            try:
-                data = await read_whole(response, MAX_EVENT_BYTES if response.status == 200 else ERROR_BYTES, until)
-            finally:
-                response.close()
-            if response.status != 200:
-                raise from_response(response.status, data)
-            parsed = parse_object(data)
+            reply = await self._send(request, until, headers, content)
+            if reply.status != 200:
+                raise from_response(reply.status, await read_error(reply, until))
+            parsed = parse_object(await read_whole(reply, MAX_EVENT_BYTES, until))
             if "error" in parsed:
                 raise from_chunk(parsed["error"])
         return parsed
 
-    @asynccontextmanager
-    async def relay(
+    def relay(
         self, call: RelayCall, credential: str, *, deadline_s: float | None = None, thinking: bool = False
-    ) -> AsyncGenerator[RelayReply]:
+    ) -> AbstractAsyncContextManager[RelayReply]:
         """Any call, its reply unread. A status outside 2xx raises what it means, like `stream` before its first
         event."""
-        wait = self._timeouts.first_byte_thinking if thinking else self._timeouts.first_byte
-        idle = self._timeouts.idle_thinking if thinking else self._timeouts.idle
+        return _Opening(self._relayed(call, credential, deadline_s, thinking))
+
+    async def _relayed(
+        self, call: RelayCall, credential: str, deadline_s: float | None, thinking: bool
+    ) -> tuple[Reply, RelayReply]:
+        wait, idle = self._patience(thinking)
         deadline = Deadline(deadline_s)
-        request = self._relay_request(call, credential, deadline_s)
+        request = self._relay_request(call)
+        headers = tuple(dict(call.headers).items()) + _changing(credential, deadline_s)
         # one wait for the head and the first bytes together
         until = deadline.within(self._timeouts.whole if call.patient else wait)
         with self._breaker.watch(_model_of(call.path)):
-            response = await self._send(request, until)
-            try:
-                if not 200 <= response.status < 300:
-                    raise from_response(response.status, await read_whole(response, ERROR_BYTES, until))
-            except BaseException:
-                response.close()
-                raise
+            reply = await self._send(request, until, headers, call.body or b"")
+            if not 200 <= reply.status < 300:
+                raise from_response(reply.status, await read_error(reply, until))
+        return reply, RelayReply(reply.status, reply.headers, Pieces(reply, until, deadline, idle))
+
+    def _patience(self, thinking: bool) -> tuple[float, float]:
+        """Seconds for the first byte, and between two."""
+        timeouts = self._timeouts
+        if thinking:
+            return timeouts.first_byte_thinking, timeouts.idle_thinking
+        return timeouts.first_byte, timeouts.idle
+
+    def _relay_request(self, call: RelayCall) -> Request:
+        if not call.url:
+            return _relay_request(self._root, call.method, call.path, call.query, call.upload)
+        # the credential follows only to where it came from
+        if urlsplit(call.url).netloc != urlsplit(self._root).netloc:
+            raise GatewayError("upstream_invalid_response", "The upstream named an upload address elsewhere.")
+        return Request(call.method, _with_query(call.url, call.query), _PLAIN_HEADERS)
+
+    async def _send(self, request: Request, until: float, headers: Headers, body: bytes) -> Reply:
         try:
-            async with aclosing(_timed_pieces(response, until, deadline, idle)) as pieces:
-                yield RelayReply(response.status, response.headers, pieces)
-        finally:
-            response.close()
-
-    def _relay_request(self, call: RelayCall, credential: str, deadline_s: float | None) -> Request:
-        if call.url:
-            # the credential follows only to where it came from
-            if urlsplit(call.url).netloc != urlsplit(self._root).netloc:
-                raise GatewayError("upstream_invalid_response", "The upstream named an upload address elsewhere.")
-            url = call.url
-        else:
-            if not _RELAY_PATH.fullmatch(call.path) or ".." in call.path:
-                raise GatewayError("not_found", "There is no such path.")
-            host, _, version = self._root.rpartition("/")
-            url = f"{host}/upload/{version}/{call.path}" if call.upload else f"{self._root}/{call.path}"
-        if not _CREDENTIAL.fullmatch(credential):
-            raise GatewayError("upstream_auth", "The gateway's upstream credential is malformed.", reason="credentials")
-        headers = {**dict(call.headers), "x-goog-api-key": credential}
-        if deadline_s is not None:
-            headers["x-server-timeout"] = str(max(1, int(deadline_s)))
-        query = urlencode(call.query, safe="$;=")
-        url += ("&" if "?" in url else "?") + query if query else ""
-        return Request(call.method, url, (*_PLAIN_HEADERS, *headers.items()), call.body or b"")
-
-    def _request(
-        self, model: str, method: str, body: Body, credential: str, deadline_s: float | None, *, stream: bool
-    ) -> Request:
-        if not _MODEL.fullmatch(model) or model.strip(".") == "" or not _METHOD.fullmatch(method):
-            # neither dot segments nor other marks of a URL may get through
-            raise GatewayError("model_not_found", "The model name is not valid.", param="model")
-        if not _CREDENTIAL.fullmatch(credential):
-            raise GatewayError("upstream_auth", "The gateway's upstream credential is malformed.", reason="credentials")
-        headers = {"x-goog-api-key": credential, "content-type": "application/json"}
-        if deadline_s is not None:
-            headers["x-server-timeout"] = str(max(1, int(deadline_s)))
-        content = body if isinstance(body, bytes) else _encode(body)
-        url = f"{self._root}/models/{model}:{method}" + ("?alt=sse" if stream else "")
-        return Request("POST", url, (*_PLAIN_HEADERS, *headers.items()), content)
-
-    async def _send(self, request: Request, until: float) -> Reply:
-        try:
-            return await self._http.send(request, until)
+            return await self._http.send(request, until, headers, body)
         except HttpFailure as error:
             raise GatewayError("upstream_unreachable", "The upstream could not be reached.") from error
         except TimeoutError as error:
             raise timed_out() from error
+
+
+class _Opening[T]:
+    """A reply that is opened on entering and closed on leaving. A plain class, because a context manager made of a
+    generator costs several times as much."""
+
+    __slots__ = ("_opening", "_reply")
+
+    def __init__(self, opening: Coroutine[None, None, tuple[Reply, T]]) -> None:
+        self._opening = opening
+
+    async def __aenter__(self) -> T:
+        self._reply, opened = await self._opening
+        return opened
+
+    async def __aexit__(self, *raised: object) -> None:
+        self._reply.close()
+
+
+@lru_cache(256)
+def _request(root: str, model: str, method: str, query: str) -> Request:
+    if not _MODEL.fullmatch(model) or model.strip(".") == "" or not _METHOD.fullmatch(method):
+        # neither dot segments nor other marks of a URL may get through
+        raise GatewayError("model_not_found", "The model name is not valid.", param="model")
+    return Request("POST", f"{root}/models/{model}:{method}{query}", (*_PLAIN_HEADERS, _JSON))
+
+
+@lru_cache(256)
+def _relay_request(root: str, method: str, path: str, query: tuple[tuple[str, str], ...], upload: bool) -> Request:
+    if not _RELAY_PATH.fullmatch(path) or ".." in path:
+        raise GatewayError("not_found", "There is no such path.")
+    host, _, version = root.rpartition("/")
+    url = f"{host}/upload/{version}/{path}" if upload else f"{root}/{path}"
+    return Request(method, _with_query(url, query), _PLAIN_HEADERS)
+
+
+def _with_query(url: str, query: tuple[tuple[str, str], ...]) -> str:
+    return url + ("&" if "?" in url else "?") + urlencode(query, safe="$;=") if query else url
+
+
+def _changing(credential: str, deadline_s: float | None) -> Headers:
+    """The headers that a call has of its own."""
+    if not _CREDENTIAL.fullmatch(credential):
+        raise GatewayError("upstream_auth", "The gateway's upstream credential is malformed.", reason="credentials")
+    key = ("x-goog-api-key", credential)
+    return (key,) if deadline_s is None else (key, ("x-server-timeout", str(max(1, int(deadline_s)))))
 
 
 def _model_of(path: str) -> str:
@@ -247,15 +271,9 @@ def _model_of(path: str) -> str:
     return rest.partition(":")[0] if kind == "models" else ""
 
 
-async def _timed_pieces(response: Reply, until: float, deadline: Deadline, idle: float) -> AsyncGenerator[bytes]:
-    """The body's bytes, the first of them until then; between two of them `idle` seconds may pass."""
-    piece = await read_piece(response, until, begun=False)
-    while piece:
-        yield piece
-        piece = await read_piece(response, deadline.within(idle))
-
-
-def _encode(body: Mapping[str, Any]) -> bytes:
+def _encoded(body: Body) -> bytes:
+    if isinstance(body, bytes):
+        return body
     try:
         return orjson.dumps(body)
     except orjson.JSONEncodeError:  # an integer beyond 64 bits, or half a surrogate pair

@@ -24,7 +24,8 @@ class Deadline:
         self._end = math.inf if seconds is None else self._clock() + seconds
 
     def within(self, seconds: float) -> float:
-        return min(self._clock() + seconds, self._end)
+        end = self._clock() + seconds
+        return end if end < self._end else self._end
 
 
 class UpstreamStream:
@@ -47,7 +48,7 @@ class UpstreamStream:
         """Wait for the first chunk; raises what a refusal means."""
         reply = self._reply
         if reply.status != 200:
-            raise from_response(reply.status, await read_whole(reply, ERROR_BYTES, until))
+            raise from_response(reply.status, await read_error(reply, until))
         if not reply.headers.get("content-type", "").lower().startswith("text/event-stream"):
             raise GatewayError("upstream_invalid_response", "The upstream answered a stream in another form.")
         wait = until
@@ -85,34 +86,65 @@ class UpstreamStream:
         return burst
 
     async def _read(self, until: float, *, begun: bool) -> None:
-        piece = await read_piece(self._reply, until, begun=begun)
+        try:
+            piece = await self._reply.read(until)
+        except (HttpFailure, TimeoutError) as error:
+            raise read_failure(error, begun=begun) from error
         self._ended = not piece
         self._events = self._splitter.feed(piece) if piece else self._splitter.close()
 
 
-async def read_piece(reply: Reply, until: float, *, begun: bool = True) -> bytes:
-    """What has arrived of the body, decompressed, should the upstream compress although nobody asked for it; b"" at the
-    end. A connection that breaks before anything was `begun` was as good as never made."""
-    try:
-        return await reply.read(until)
-    except TimeoutError as error:
-        raise timed_out() from error
-    except HttpFailure as error:
-        if begun:
-            raise GatewayError("upstream_interrupted", "The upstream's reply broke off.") from error
-        raise GatewayError("upstream_unreachable", "The upstream could not be reached.") from error
+class Pieces:
+    """The body's bytes as they arrive, the first of them `until` then; between two of them `idle_s` may pass."""
+
+    def __init__(self, reply: Reply, until: float, deadline: Deadline, idle_s: float) -> None:
+        self._reply = reply
+        self._until = until
+        self._deadline = deadline
+        self._idle_s = idle_s
+        self._begun = False
+
+    def __aiter__(self) -> "Pieces":
+        return self
+
+    async def __anext__(self) -> bytes:
+        until = self._deadline.within(self._idle_s) if self._begun else self._until
+        try:
+            piece = await self._reply.read(until)
+        except (HttpFailure, TimeoutError) as error:
+            raise read_failure(error, begun=self._begun) from error
+        if not piece:
+            raise StopAsyncIteration
+        self._begun = True
+        return piece
+
+
+async def read_error(reply: Reply, until: float) -> bytes:
+    """The body of a refusal, or its beginning."""
+    return (await _whole(reply, ERROR_BYTES, until))[:ERROR_BYTES]
 
 
 async def read_whole(reply: Reply, limit: int, until: float) -> bytes:
-    """The whole body of an answer, or its first `limit` bytes where that is an error's."""
-    gathered = bytearray()
-    while piece := await read_piece(reply, until):
-        gathered += piece
-        if len(gathered) > limit:
-            if reply.status == 200:
-                raise GatewayError("upstream_invalid_response", "The upstream's reply is too large.")
-            break
-    return bytes(gathered[:limit])
+    data = await _whole(reply, limit, until)
+    if len(data) > limit:
+        raise GatewayError("upstream_invalid_response", "The upstream's reply is too large.")
+    return data
+
+
+async def _whole(reply: Reply, limit: int, until: float) -> bytes:
+    try:
+        return await reply.whole(limit, until)
+    except (HttpFailure, TimeoutError) as error:
+        raise read_failure(error) from error
+
+
+def read_failure(error: Exception, *, begun: bool = True) -> GatewayError:
+    """A connection that breaks before anything was `begun` was as good as never made."""
+    if isinstance(error, TimeoutError):
+        return timed_out()
+    if begun:
+        return GatewayError("upstream_interrupted", "The upstream's reply broke off.")
+    return GatewayError("upstream_unreachable", "The upstream could not be reached.")
 
 
 def timed_out() -> GatewayError:

@@ -52,9 +52,9 @@ _SPECIAL = (
 
 
 class _Way(Struct, frozen=True):
-    """Where the requests of one operation go, and who signs them."""
+    """What the requests of one operation have in common, and who signs them."""
 
-    url: str
+    request: Request
     signer: Signer
 
 
@@ -104,16 +104,10 @@ class DirectAws:
         time."""
         way = self._ways.get((service, operation)) or self._way(service, operation)
         body = _written(request)
-        headers = way.signer.signed(body, self._now())
-        reply = await self._http.send(Request("POST", way.url, headers, body), until)
-        data = bytearray()
-        try:
-            while piece := await reply.read(until):
-                data += piece
-                if len(data) > _MAX_ANSWER:
-                    raise HttpFailure("the answer is too large")
-        finally:
-            reply.close()
+        reply = await self._http.send(way.request, until, way.signer.signed(body, self._now()), body)
+        data = await reply.whole(_MAX_ANSWER, until)
+        if len(data) > _MAX_ANSWER:
+            raise HttpFailure("the answer is too large")
         _check(reply.headers.get("x-amz-crc32"), data)
         answer = _parsed(service, data)
         if reply.status != 200:
@@ -129,7 +123,8 @@ class DirectAws:
             "x-amz-target": f"{kind.target}.{action}",
         }
         signer = Signer(urlsplit(url).netloc, headers, self._keys, self._region, service)
-        way = self._ways[service, operation] = _Way(f"{url}/", signer)
+        request = Request("POST", f"{url}/", tuple(signer.headers.items()))
+        way = self._ways[service, operation] = _Way(request, signer)
         return way
 
 
@@ -150,12 +145,12 @@ def _binary(value: Any) -> str:
     raise TypeError(f"{type(value).__name__} is no DynamoDB value")
 
 
-def _check(stated: str | None, data: bytearray) -> None:
+def _check(stated: str | None, data: bytes) -> None:
     if stated is not None and stated != str(zlib.crc32(data)):
         raise HttpFailure("the answer was damaged on its way")
 
 
-def _parsed(service: str, data: bytearray) -> dict[str, Any]:
+def _parsed(service: str, data: bytes) -> dict[str, Any]:
     """boto3 gives binary attributes as bytes."""
     try:
         if service == "dynamodb" and b'"B"' in data:

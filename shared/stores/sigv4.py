@@ -18,14 +18,14 @@ class SigningKeys(Struct, frozen=True):
 
 
 class Signer:
-    """Signs the requests to `host` that have these headers, their names in lower case. Only body and moment differ
-    between them, so what stands around these is made once. Source: AWS's documentation of Signature Version 4."""
+    """Signs the requests to `host` that have these headers, their names in lower case; `headers` holds all of them
+    that never change. Only body and moment differ between the requests, so what stands around these is made once.
+    Source: AWS's documentation of Signature Version 4."""
 
     def __init__(self, host: str, headers: Mapping[str, str], keys: SigningKeys, region: str, service: str) -> None:
         self._keys, self._region, self._service = keys, region, service
-        sent = {**headers, **({"x-amz-security-token": keys.token} if keys.token else {})}
-        self._constant = tuple(sent.items())
-        texts = {**sent, "host": host, "x-amz-date": ""}
+        self.headers = {**headers, **({"x-amz-security-token": keys.token} if keys.token else {})}
+        texts = {**self.headers, "host": host, "x-amz-date": ""}
         names = sorted(texts)
         lines = [f"{name}:{texts[name]}" for name in names]
         at = names.index("x-amz-date")
@@ -35,8 +35,8 @@ class Signer:
         self._day = ""
 
     def signed(self, body: bytes, now: float) -> tuple[tuple[str, str], ...]:
-        """The headers, and those that prove who sends them and that nobody changed them or the body; `host` is for the
-        HTTP client to write. `now` in epoch seconds."""
+        """The headers that prove who sends the request and that nobody changed it, besides those that never change;
+        `host` is for the HTTP client to write. `now` in epoch seconds."""
         stamp = _stamp(int(now))
         if stamp[:8] != self._day:
             self._begin(stamp[:8])
@@ -44,7 +44,7 @@ class Signer:
         text = f"AWS4-HMAC-SHA256\n{stamp}\n{self._scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
         mac = self._mac.copy()
         mac.update(text.encode())
-        return (*self._constant, ("x-amz-date", stamp), ("authorization", self._credential + mac.hexdigest()))
+        return (("x-amz-date", stamp), ("authorization", self._credential + mac.hexdigest()))
 
     def _begin(self, day: str) -> None:
         self._day = day

@@ -99,7 +99,7 @@ def sized(body: bytes, extra: bytes = b"") -> bytes:
 
 async def test_the_request_on_the_wire(server, client):
     server.pieces = [sized(b"ok")]
-    reply = await client.send(Request("POST", f"{server.url}/a%20b?x=1&y=", (("x-one", "1"),), b"{}"))
+    reply = await client.send(Request("POST", f"{server.url}/a%20b?x=1&y=", (("x-one", "1"),)), body=b"{}")
     assert (reply.status, await body_of(reply)) == (200, b"ok")
     host = server.url.removeprefix("http://")
     wanted = f"POST /a%20b?x=1&y= HTTP/1.1\r\nhost: {host}\r\nx-one: 1\r\ncontent-length: 2\r\n\r\n{{}}"
@@ -309,9 +309,8 @@ async def test_a_peer_that_takes_no_request_is_given_up(client):
 
     other = await asyncio.start_server(deaf, "127.0.0.1", 0, limit=1024)
     with pytest.raises(HttpFailure, match="does not take"):
-        await client.send(
-            Request("POST", f"http://127.0.0.1:{other.sockets[0].getsockname()[1]}", (), bytes(30_000_000))
-        )
+        request = Request("POST", f"http://127.0.0.1:{other.sockets[0].getsockname()[1]}")
+        await client.send(request, body=bytes(30_000_000))
     other.close()
 
 
