@@ -177,24 +177,24 @@ class Aws:
 
     async def call(self, service: str, operation: str, *, patient: bool = False, **request: Any) -> Mapping[str, Any]:
         """One API call, `operation` as boto3 spells it. Raises AwsFailure."""
-        if self._direct is not None and self._direct.serves(service, operation):
-            patience = _PATIENT if patient else _PATIENCE[service]
-            return await retrying(lambda: self._straight(service, operation, request, patience.read), patience.tries)
-        work = partial(self._call, service, operation, patient, request)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        if self._direct is None or not self._direct.serves(service, operation):
+            work = partial(self._call, service, operation, patient, request)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        patience = _PATIENT if patient else _PATIENCE[service]
+        attempt = partial(self._straight, self._direct, service, operation, request, patience.read)
+        return await (attempt() if patience.tries == 1 else retrying(attempt, patience.tries))
 
+    @staticmethod
     async def _straight(
-        self, service: str, operation: str, request: dict[str, Any], read_s: float
+        direct: DirectAws, service: str, operation: str, request: dict[str, Any], read_s: float
     ) -> Mapping[str, Any]:
-        assert self._direct is not None
-        call = f"{service}.{operation}"
         until = asyncio.get_running_loop().time() + _CONNECT_S + read_s
         try:
-            return await self._direct.call(service, operation, request, until)
+            return await direct.call(service, operation, request, until)
         except DirectFailure as failure:
-            raise _refusal(call, failure.code, failure.status, failure.body) from failure
+            raise _refusal(f"{service}.{operation}", failure.code, failure.status, failure.body) from failure
         except (HttpFailure, TimeoutError) as failure:
-            raise AwsFailure(call, "ConnectionFailure") from failure
+            raise AwsFailure(f"{service}.{operation}", "ConnectionFailure") from failure
 
     def _call(self, service: str, operation: str, patient: bool, request: dict[str, Any]) -> Mapping[str, Any]:
         client = self.client(service, patient=patient)
