@@ -247,32 +247,36 @@ async def retrying[T](attempt: Callable[[], Awaitable[T]], tries: int) -> T:
 
 async def read_items(aws: Aws, table: str, keys: Sequence[Attributes], tries: int) -> list[Item]:
     """The items of a table that exist under these keys, in no order. Raises StoreUnavailable."""
-    batches = [keys[start : start + _BATCH] for start in range(0, len(keys), _BATCH)]
-    try:
-        found = await asyncio.gather(*(_read_batch(aws, table, batch, tries) for batch in batches))
-    except AwsFailure as failure:
-        raise failure.unavailable() from failure
-    return [item for items in found for item in items]
 
+    async def read(batch: Sequence[Attributes]) -> list[Mapping[str, Any]]:
+        return await _batch(aws, "batch_get_item", {table: {"Keys": batch}}, "UnprocessedKeys", tries)
 
-async def _read_batch(aws: Aws, table: str, keys: Sequence[Attributes], tries: int) -> list[Item]:
-    answers = await _batch(aws, "batch_get_item", {table: {"Keys": keys}}, "UnprocessedKeys", tries)
+    answers = await _in_batches(read, keys, _BATCH)
     return [decode_item(item) for answer in answers for item in answer["Responses"].get(table, ())]
 
 
 async def write_items(aws: Aws, table: str, items: Sequence[Attributes], tries: int) -> None:
     """Items of a table, no two under one key, in place of what stood there. Raises StoreUnavailable, and then some of
     them may be written."""
-    batches = [items[start : start + _WRITE_BATCH] for start in range(0, len(items), _WRITE_BATCH)]
+
+    async def write(batch: Sequence[Attributes]) -> list[Mapping[str, Any]]:
+        puts = [{"PutRequest": {"Item": item}} for item in batch]
+        return await _batch(aws, "batch_write_item", {table: puts}, "UnprocessedItems", tries)
+
+    await _in_batches(write, items, _WRITE_BATCH)
+
+
+async def _in_batches(
+    ask: Callable[[Sequence[Attributes]], Awaitable[list[Mapping[str, Any]]]], things: Sequence[Attributes], size: int
+) -> list[Mapping[str, Any]]:
+    """All answers. Nearly always there is one batch at the most, which needs no task of its own."""
     try:
-        await asyncio.gather(*(_write_batch(aws, table, batch, tries) for batch in batches))
+        if len(things) <= size:
+            return await ask(things) if things else []
+        batches = (things[start : start + size] for start in range(0, len(things), size))
+        return [answer for answers in await asyncio.gather(*map(ask, batches)) for answer in answers]
     except AwsFailure as failure:
         raise failure.unavailable() from failure
-
-
-async def _write_batch(aws: Aws, table: str, items: Sequence[Attributes], tries: int) -> None:
-    puts = [{"PutRequest": {"Item": item}} for item in items]
-    await _batch(aws, "batch_write_item", {table: puts}, "UnprocessedItems", tries)
 
 
 async def _batch(
