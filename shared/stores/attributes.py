@@ -53,6 +53,24 @@ def decode_item(item: Attributes) -> dict[str, Any]:
     return {name: decode(value) for name, value in item.items()}
 
 
+class Update:
+    """An UpdateItem call whose texts are always the same: `#name` in them stands for the attribute `name`, or for the
+    one that a call gives it. Only key, names and values are written for each call, the values in DynamoDB's form."""
+
+    def __init__(self, update: str, condition: str, answers: Mapping[str, str] | None = None) -> None:
+        self._texts = {"UpdateExpression": update, "ConditionExpression": condition, **(answers or {})}
+        self._names = _aliases(update, condition)
+
+    def of(self, table: str, key: Attributes, names: Mapping[str, str], values: Attributes) -> dict[str, Any]:
+        return {
+            "TableName": table,
+            "Key": key,
+            **self._texts,
+            "ExpressionAttributeNames": {**self._names, **names},
+            "ExpressionAttributeValues": values,
+        }
+
+
 def expressions(parts: Mapping[str, str], values: Item, names: Mapping[str, str] | None = None) -> dict[str, Any]:
     """The expression arguments of a call: `parts` as given, every `#name` in them aliased.
 

@@ -177,24 +177,24 @@ class Aws:
 
     async def call(self, service: str, operation: str, *, patient: bool = False, **request: Any) -> Mapping[str, Any]:
         """One API call, `operation` as boto3 spells it. Raises AwsFailure."""
-        if self._direct is not None and self._direct.serves(service, operation):
-            patience = _PATIENT if patient else _PATIENCE[service]
-            return await retrying(lambda: self._straight(service, operation, request, patience.read), patience.tries)
-        work = partial(self._call, service, operation, patient, request)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        if self._direct is None or not self._direct.serves(service, operation):
+            work = partial(self._call, service, operation, patient, request)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        patience = _PATIENT if patient else _PATIENCE[service]
+        attempt = partial(self._straight, self._direct, service, operation, request, patience.read)
+        return await (attempt() if patience.tries == 1 else retrying(attempt, patience.tries))
 
+    @staticmethod
     async def _straight(
-        self, service: str, operation: str, request: dict[str, Any], read_s: float
+        direct: DirectAws, service: str, operation: str, request: dict[str, Any], read_s: float
     ) -> Mapping[str, Any]:
-        assert self._direct is not None
-        call = f"{service}.{operation}"
         until = asyncio.get_running_loop().time() + _CONNECT_S + read_s
         try:
-            return await self._direct.call(service, operation, request, until)
+            return await direct.call(service, operation, request, until)
         except DirectFailure as failure:
-            raise _refusal(call, failure.code, failure.status, failure.body) from failure
+            raise _refusal(f"{service}.{operation}", failure.code, failure.status, failure.body) from failure
         except (HttpFailure, TimeoutError) as failure:
-            raise AwsFailure(call, "ConnectionFailure") from failure
+            raise AwsFailure(f"{service}.{operation}", "ConnectionFailure") from failure
 
     def _call(self, service: str, operation: str, patient: bool, request: dict[str, Any]) -> Mapping[str, Any]:
         client = self.client(service, patient=patient)
@@ -247,32 +247,36 @@ async def retrying[T](attempt: Callable[[], Awaitable[T]], tries: int) -> T:
 
 async def read_items(aws: Aws, table: str, keys: Sequence[Attributes], tries: int) -> list[Item]:
     """The items of a table that exist under these keys, in no order. Raises StoreUnavailable."""
-    batches = [keys[start : start + _BATCH] for start in range(0, len(keys), _BATCH)]
-    try:
-        found = await asyncio.gather(*(_read_batch(aws, table, batch, tries) for batch in batches))
-    except AwsFailure as failure:
-        raise failure.unavailable() from failure
-    return [item for items in found for item in items]
 
+    async def read(batch: Sequence[Attributes]) -> list[Mapping[str, Any]]:
+        return await _batch(aws, "batch_get_item", {table: {"Keys": batch}}, "UnprocessedKeys", tries)
 
-async def _read_batch(aws: Aws, table: str, keys: Sequence[Attributes], tries: int) -> list[Item]:
-    answers = await _batch(aws, "batch_get_item", {table: {"Keys": keys}}, "UnprocessedKeys", tries)
+    answers = await _in_batches(read, keys, _BATCH)
     return [decode_item(item) for answer in answers for item in answer["Responses"].get(table, ())]
 
 
 async def write_items(aws: Aws, table: str, items: Sequence[Attributes], tries: int) -> None:
     """Items of a table, no two under one key, in place of what stood there. Raises StoreUnavailable, and then some of
     them may be written."""
-    batches = [items[start : start + _WRITE_BATCH] for start in range(0, len(items), _WRITE_BATCH)]
+
+    async def write(batch: Sequence[Attributes]) -> list[Mapping[str, Any]]:
+        puts = [{"PutRequest": {"Item": item}} for item in batch]
+        return await _batch(aws, "batch_write_item", {table: puts}, "UnprocessedItems", tries)
+
+    await _in_batches(write, items, _WRITE_BATCH)
+
+
+async def _in_batches(
+    ask: Callable[[Sequence[Attributes]], Awaitable[list[Mapping[str, Any]]]], things: Sequence[Attributes], size: int
+) -> list[Mapping[str, Any]]:
+    """All answers. Nearly always there is one batch at the most, which needs no task of its own."""
     try:
-        await asyncio.gather(*(_write_batch(aws, table, batch, tries) for batch in batches))
+        if len(things) <= size:
+            return await ask(things) if things else []
+        batches = (things[start : start + size] for start in range(0, len(things), size))
+        return [answer for answers in await asyncio.gather(*map(ask, batches)) for answer in answers]
     except AwsFailure as failure:
         raise failure.unavailable() from failure
-
-
-async def _write_batch(aws: Aws, table: str, items: Sequence[Attributes], tries: int) -> None:
-    puts = [{"PutRequest": {"Item": item}} for item in items]
-    await _batch(aws, "batch_write_item", {table: puts}, "UnprocessedItems", tries)
 
 
 async def _batch(

@@ -5,23 +5,27 @@ Every write here is guarded by a condition or a client token, so that a lost ans
 
 import logging
 import secrets
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from cachetools import LRUCache
 from msgspec.structs import replace
 
 from shared.stores.attributes import Item, decode_item
 from shared.stores.aws import Aws, AwsFailure, retrying
 from shared.stores.dynamodb_accounts import join_update, limits_update, open_put, status_update
 from shared.stores.dynamodb_admission import (
+    UNLIMITED,
     Arrivals,
     ChangePeriod,
+    Limits,
     TryAgain,
     abandoned_update,
     admission_update,
     judge,
     limit_state,
+    limits_of,
     period_update,
     release_update,
     state_key,
@@ -47,6 +51,7 @@ _ADMIT_TRIES = 5
 _SETTLE_TRIES = 6
 _SWEEP_AT_ONCE = 10
 _REMEMBERED_ACCOUNTS = 10_000
+_NOTHING_SEEN = Arrivals()
 # an expired hold may be what stands in the way of these
 _WORTH_SWEEPING = frozenset({"budget", "concurrency", "duplicate_running", "duplicate_mismatch"})
 
@@ -57,7 +62,7 @@ class DynamoLedger:
     def __init__(self, aws: Aws, table: str) -> None:
         self._aws = aws
         self._table = table
-        self._seen: LRUCache[str, Arrivals] = LRUCache(_REMEMBERED_ACCOUNTS)
+        self._seen: OrderedDict[str, Arrivals] = OrderedDict()  # of the accounts with rates, the latest last
 
     async def warm(self) -> None:
         await self._aws.warm("dynamodb")
@@ -91,13 +96,14 @@ class DynamoLedger:
         return [] if state is None else list(state["kids"])
 
     async def admit(self, admission: Admission) -> Admitted | Refused:
-        period, seen = admission.period, self._seen.get(admission.acct, Arrivals())
+        limits, period = limits_of(admission), admission.period
+        seen = self._seen.get(admission.acct, _NOTHING_SEEN)
         for _ in range(_ADMIT_TRIES):
-            verdict, image = await self._ask(admission, period, seen)
+            verdict, image = await self._ask(admission, limits, period, seen)
             if isinstance(verdict, Admitted):
-                return await self._unless_done(admission, verdict)
+                return verdict if admission.body_sha is None else await self._unless_done(admission, verdict)
             if image is not None:
-                seen = self._seen[admission.acct] = Arrivals.of(image)
+                seen = self._remember(admission.acct, Arrivals.of(image))
             swept = image is not None and await self._sweep_image(admission, image)
             match verdict:
                 case ChangePeriod():
@@ -112,25 +118,30 @@ class DynamoLedger:
         return Refused("contended", retry_after=1.0)
 
     async def _ask(
-        self, admission: Admission, period: str, seen: Arrivals
+        self, admission: Admission, limits: Limits, period: str, seen: Arrivals
     ) -> tuple[Admitted | Refused | ChangePeriod | TryAgain, Item | None]:
         """One try: the verdict, and the image it was read from where the condition failed."""
-        request = admission_update(self._table, admission, period, seen)
+        request = admission_update(self._table, admission, limits, period, seen)
         try:
-            answer = await retrying(lambda: self._aws.call("dynamodb", "update_item", **request), _ADMIT_TRIES)
+            updated = (await self._call("update_item", request, _ADMIT_TRIES))["Attributes"]
         except AwsFailure as failure:
             if failure.code != _REFUSED:
                 raise failure.unavailable() from failure
             image = None if failure.item is None else decode_item(failure.item)
-            return judge(admission, period, image), image
-        updated = decode_item(answer["Attributes"])
-        self._seen[admission.acct] = Arrivals.of(updated)
-        return Admitted(limit_state(admission, updated)), None
+            return judge(admission, limits, period, image), image
+        rated = limits is not UNLIMITED
+        arrivals = self._remember(admission.acct, Arrivals.updated(updated)) if rated else _NOTHING_SEEN
+        return Admitted(limit_state(admission, limits, int(updated["avail"]["N"]), arrivals)), None
+
+    def _remember(self, acct: str, arrivals: Arrivals) -> Arrivals:
+        self._seen[acct] = arrivals
+        self._seen.move_to_end(acct)
+        if len(self._seen) > _REMEMBERED_ACCOUNTS:
+            self._seen.popitem(last=False)
+        return arrivals
 
     async def _unless_done(self, admission: Admission, admitted: Admitted) -> Admitted | Refused:
         """With an Idempotency-Key: admit first, then look for the row, so that no order of events lets both run."""
-        if admission.body_sha is None:
-            return admitted
         try:
             row = await self._row(admission.rid)
         except StoreUnavailable:
@@ -201,7 +212,7 @@ class DynamoLedger:
     async def _transact(self, request: Mapping[str, Any]) -> AwsFailure | None:
         """None when written; the failure where a condition said no."""
         try:
-            await retrying(lambda: self._aws.call("dynamodb", "transact_write_items", **request), _SETTLE_TRIES)
+            await self._call("transact_write_items", request, _SETTLE_TRIES)
         except AwsFailure as failure:
             if any(reason.code == _REASON for reason in failure.reasons):
                 return failure
@@ -211,7 +222,7 @@ class DynamoLedger:
     async def _write(self, operation: str, request: Mapping[str, Any]) -> bool:
         """False where the condition said no."""
         try:
-            await retrying(lambda: self._aws.call("dynamodb", operation, **request), _ADMIT_TRIES)
+            await self._call(operation, request, _ADMIT_TRIES)
         except AwsFailure as failure:
             if failure.code == _REFUSED:
                 return False
@@ -220,9 +231,12 @@ class DynamoLedger:
 
     async def _read(self, operation: str, request: Mapping[str, Any]) -> Mapping[str, Any]:
         try:
-            return await retrying(lambda: self._aws.call("dynamodb", operation, **request), _ADMIT_TRIES)
+            return await self._call(operation, request, _ADMIT_TRIES)
         except AwsFailure as failure:
             raise failure.unavailable() from failure
+
+    def _call(self, operation: str, request: Mapping[str, Any], tries: int) -> Coroutine[Any, Any, Mapping[str, Any]]:
+        return retrying(partial(self._aws.call, "dynamodb", operation, **request), tries)
 
 
 def _expired(image: Item, now_s: int) -> list[tuple[str, Mapping[str, Any]]]:

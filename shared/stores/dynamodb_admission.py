@@ -7,7 +7,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from shared.limit_state import LimitState
-from shared.stores.attributes import Item, expressions
+from shared.stores.attributes import Attributes, Item, Update, expressions
 from shared.stores.gcra import RateLimit, request_limit, requests_left, token_limit, tokens_left
 from shared.stores.protocols import Admission, Admitted, Refused
 
@@ -15,7 +15,10 @@ UNLIMITED_NANO = 2**53 - 1  # "no budget" as a number, so that one expression se
 UNLIMITED_HOLDS = 1_000  # bounds the size of the state item
 
 _FULL_HOUSE_RETRY_S = 1.0
-_RATES = ("tat_r", "tat_t")  # the attributes of the limits on requests and on tokens
+_ACTIVE = {"S": "active"}
+
+Limits = tuple[RateLimit | None, RateLimit | None]  # on requests, on tokens
+UNLIMITED: Limits = (None, None)
 
 _Form = Literal["unlimited", "closed", "busy", "idle"]
 
@@ -29,6 +32,12 @@ class Arrivals(Struct, frozen=True):
     @classmethod
     def of(cls, image: Item) -> "Arrivals":
         return cls(image.get("tat_r"), image.get("tat_t"))
+
+    @classmethod
+    def updated(cls, attributes: Attributes) -> "Arrivals":
+        """Those that an update answers with, in DynamoDB's form."""
+        requests, tokens = attributes.get("tat_r"), attributes.get("tat_t")
+        return cls(requests and int(requests["N"]), tokens and int(tokens["N"]))
 
 
 class ChangePeriod(Struct, frozen=True):
@@ -48,49 +57,48 @@ def state_key(acct: str) -> dict[str, Any]:
     return {"pk": {"S": f"A#{acct}"}, "sk": {"S": "STATE"}}
 
 
-def limits_of(admission: Admission) -> tuple[RateLimit | None, RateLimit | None]:
-    """(requests, tokens)"""
+def limits_of(admission: Admission) -> Limits:
+    if admission.rpm is None and admission.tpm is None:
+        return UNLIMITED
     return (
         request_limit(admission.rpm, admission.rpm_burst),
         token_limit(admission.tpm, admission.tpm_burst, admission.estimate_tokens),
     )
 
 
-def admission_update(table: str, admission: Admission, period: str, seen: Arrivals) -> dict[str, Any]:
+def admission_update(table: str, admission: Admission, limits: Limits, period: str, seen: Arrivals) -> dict[str, Any]:
     """The UpdateItem call: budget, concurrency, rates, status and reservation, all or nothing."""
-    requests, tokens = limits_of(admission)
-    now = admission.now_us
     values: dict[str, Any] = {
-        "hold": _hold(admission),
-        "estimate": admission.estimate_nano,
-        "active": "active",
-        "period": period,
+        ":hold": {"M": _hold(admission)},
+        ":estimate": {"N": str(admission.estimate_nano)},
+        ":active": _ACTIVE,
+        ":period": {"S": period},
     }
-    forms = _form(requests, seen.requests, now), _form(tokens, seen.tokens, now)
-    for name, limit, form in zip(_RATES, (requests, tokens), forms, strict=True):
-        if limit is not None:
-            values |= _rate_values(name, limit, form, now)
-    return {
-        "TableName": table,
-        "Key": state_key(admission.acct),
-        "ReturnValues": "UPDATED_NEW",
-        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-        **expressions(_admission_parts(*forms), values, {"rid": admission.rid, "kid": admission.kid}),
-    }
+    requests = _rate("tat_r", limits[0], seen.requests, admission.now_us, values)
+    tokens = _rate("tat_t", limits[1], seen.tokens, admission.now_us, values)
+    names = {"#rid": admission.rid, "#kid": admission.kid}
+    return _admission(requests, tokens).of(table, state_key(admission.acct), names, values)
 
 
-def _form(limit: RateLimit | None, tat: int | None, now_us: int) -> _Form:
-    """Conditions know neither max() nor arithmetic, so a rate has two forms: busy (tat lies ahead) and idle."""
+def _rate(name: str, limit: RateLimit | None, tat: int | None, now_us: int, values: dict[str, Any]) -> _Form:
+    """The form of a rate's clauses, whose values it adds. Conditions know neither max() nor arithmetic, so a rate has
+    two: busy (tat lies ahead) and idle."""
     if limit is None:
         return "unlimited"
     if limit.closed:
         return "closed"
-    return "busy" if tat is not None and tat > now_us else "idle"
+    values[":now"] = {"N": str(now_us)}
+    if tat is None or tat <= now_us:
+        values[f":{name}_start"] = {"N": str(now_us + limit.cost_us)}
+        return "idle"
+    values[f":{name}_latest"] = {"N": str(now_us + limit.tolerance_us)}
+    values[f":{name}_cost"] = {"N": str(limit.cost_us)}
+    return "busy"
 
 
 @cache
-def _admission_parts(requests: _Form, tokens: _Form) -> Mapping[str, str]:
-    """The expressions of an admission whose rates have these forms."""
+def _admission(requests: _Form, tokens: _Form) -> Update:
+    """The update of an admission whose rates have these forms."""
     sets = ["#holds.#rid = :hold", "#avail = #avail - :estimate"]
     conditions = [
         "#status = :active",
@@ -100,7 +108,7 @@ def _admission_parts(requests: _Form, tokens: _Form) -> Mapping[str, str]:
         "#avail >= :estimate",
         "size(#holds) < #maxc",
     ]
-    for name, form in zip(_RATES, (requests, tokens), strict=True):
+    for name, form in (("tat_r", requests), ("tat_t", tokens)):
         if form == "closed":  # never true beside the others: the image then gives the verdict
             conditions.append("attribute_not_exists(#pk)")
         elif form == "busy":
@@ -109,47 +117,42 @@ def _admission_parts(requests: _Form, tokens: _Form) -> Mapping[str, str]:
         elif form == "idle":
             conditions.append(f"(attribute_not_exists(#{name}) OR #{name} <= :now)")
             sets.append(f"#{name} = :{name}_start")
-    return {"UpdateExpression": "SET " + ", ".join(sets), "ConditionExpression": " AND ".join(conditions)}
-
-
-def _rate_values(name: str, limit: RateLimit, form: _Form, now_us: int) -> dict[str, int]:
-    if form == "closed":
-        return {}
-    if form == "busy":
-        return {"now": now_us, f"{name}_latest": now_us + limit.tolerance_us, f"{name}_cost": limit.cost_us}
-    return {"now": now_us, f"{name}_start": now_us + limit.cost_us}
+    answers = {"ReturnValues": "UPDATED_NEW", "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+    return Update("SET " + ", ".join(sets), " AND ".join(conditions), answers)
 
 
 def _hold(admission: Admission) -> dict[str, Any]:
-    hold: dict[str, Any] = {
-        "e": admission.estimate_nano,
-        "x": admission.expires_at,
-        "d": admission.day,
-        "m": admission.model,
-        "k": admission.kid,
-        "n": admission.nonce,
+    hold = {
+        "e": {"N": str(admission.estimate_nano)},
+        "x": {"N": str(admission.expires_at)},
+        "d": {"S": admission.day},
+        "m": {"S": admission.model},
+        "k": {"S": admission.kid},
+        "n": {"S": admission.nonce},
     }
     if admission.body_sha is not None:
-        hold["b"] = admission.body_sha
+        hold["b"] = {"S": admission.body_sha}
     return hold
 
 
-def judge(admission: Admission, period: str, image: Item | None) -> Admitted | Refused | ChangePeriod | TryAgain:
+def judge(
+    admission: Admission, limits: Limits, period: str, image: Item | None
+) -> Admitted | Refused | ChangePeriod | TryAgain:
     """What the image that failed the condition means. The order of the questions is part of the protocol."""
     if image is None:
         return Refused("half_issued")
     hold = image["holds"].get(admission.rid)
+    state = limit_state(admission, limits, image["avail"], Arrivals.of(image))
     if hold is not None and hold["n"] == admission.nonce:
-        return Admitted(limit_state(admission, image))  # our first answer was lost
+        return Admitted(state)  # our first answer was lost
     if image["status"] != "active" or image["kids"].get(admission.kid) != "active":
         return Refused("key_inactive")
-    limits = limit_state(admission, image)
     if hold is not None:
         same_body = hold.get("b") == admission.body_sha
-        return Refused("duplicate_running" if same_body else "duplicate_mismatch", limits=limits)
+        return Refused("duplicate_running" if same_body else "duplicate_mismatch", limits=state)
     if image["period"] != period:
         return _other_period(image["period"], admission.day)
-    return _full(admission, image, limits) or TryAgain(period)
+    return _full(admission, limits, image, state) or TryAgain(period)
 
 
 def _other_period(held: str, day: str) -> ChangePeriod | TryAgain:
@@ -158,32 +161,31 @@ def _other_period(held: str, day: str) -> ChangePeriod | TryAgain:
     return ChangePeriod(held, wanted) if wanted > held else TryAgain(held)
 
 
-def _full(admission: Admission, image: Item, limits: LimitState) -> Refused | None:
+def _full(admission: Admission, limits: Limits, image: Item, state: LimitState) -> Refused | None:
     if image["avail"] < admission.estimate_nano:
-        return Refused("budget", limits=limits)
-    requests, tokens = limits_of(admission)
+        return Refused("budget", limits=state)
+    requests, tokens = limits
     now = admission.now_us
     if requests is not None and requests.refuses(image.get("tat_r"), now):
-        return Refused("rate", requests.wait_s(image.get("tat_r"), now), limits)
+        return Refused("rate", requests.wait_s(image.get("tat_r"), now), state)
     if tokens is not None and tokens.refuses(image.get("tat_t"), now):
-        return Refused("tokens", tokens.wait_s(image.get("tat_t"), now), limits)
+        return Refused("tokens", tokens.wait_s(image.get("tat_t"), now), state)
     if len(image["holds"]) >= image["maxc"]:
-        return Refused("concurrency", _FULL_HOUSE_RETRY_S, limits)
+        return Refused("concurrency", _FULL_HOUSE_RETRY_S, state)
     return None
 
 
-def limit_state(admission: Admission, image: Item) -> LimitState:
-    """The limits after a decision, from `avail`, `tat_r` and `tat_t` of an image or of updated attributes."""
-    requests, tokens = limits_of(admission)
-    now, tat_r, tat_t = admission.now_us, image.get("tat_r"), image.get("tat_t")
+def limit_state(admission: Admission, limits: Limits, available_nano: int, arrivals: Arrivals) -> LimitState:
+    """The limits after a decision that left this budget and these arrival times."""
+    (requests, tokens), now = limits, admission.now_us
     return LimitState(
         requests_limit=admission.rpm,
-        requests_remaining=None if requests is None else requests_left(requests, tat_r, now),
-        requests_reset=0.0 if requests is None else requests.reset_s(tat_r, now),
+        requests_remaining=None if requests is None else requests_left(requests, arrivals.requests, now),
+        requests_reset=0.0 if requests is None else requests.reset_s(arrivals.requests, now),
         tokens_limit=admission.tpm,
-        tokens_remaining=None if tokens is None else tokens_left(tokens, tat_t, now),
-        tokens_reset=0.0 if tokens is None else tokens.reset_s(tat_t, now),
-        budget_remaining_nano=max(0, image["avail"]) if admission.hard_budget else None,
+        tokens_remaining=None if tokens is None else tokens_left(tokens, arrivals.tokens, now),
+        tokens_reset=0.0 if tokens is None else tokens.reset_s(arrivals.tokens, now),
+        budget_remaining_nano=max(0, available_nano) if admission.hard_budget else None,
     )
 
 

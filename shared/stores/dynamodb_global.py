@@ -176,7 +176,7 @@ def _transaction(
         guard = "attribute_not_exists(#pk)" if before is None else "#v = :v"
         condition = expressions({"ConditionExpression": guard}, {} if before is None else {"v": before["v"]})
         items.append({"Put": {"TableName": table, "Item": encode_item(mark), **condition}})
-    added = {name: step for name, step in steps.items() if step or name == "n"}
+    added = encode_item({name: step for name, step in steps.items() if step or name == "n"})
     total = {"pk": {"S": f"G#{day}#{shard}"}, "sk": {"S": model}}
     items.append({"Update": {"TableName": table, "Key": total, **additions(added)}})
     return {"TransactItems": items}

@@ -4,6 +4,8 @@ An account's theoretical arrival time (`tat`, microseconds since the epoch) is t
 empty again. Every request moves it ahead; a request is refused while it lies further ahead than the tolerance.
 """
 
+from functools import lru_cache
+
 from msgspec import Struct
 
 _MINUTE_US = 60_000_000
@@ -37,6 +39,7 @@ class RateLimit(Struct, frozen=True):
         return now_us + self.tolerance_us - max(tat or 0, now_us)
 
 
+@lru_cache(maxsize=1024)  # the terms of keys, which many share
 def request_limit(rpm: int | None, burst: int | None) -> RateLimit | None:
     """None where there is no limit. The burst defaults to ten seconds' worth."""
     if rpm is None:

@@ -7,10 +7,11 @@ import pytest
 from msgspec.structs import replace
 
 from shared.limit_state import LimitState
+from shared.stores.dynamodb import DynamoLedger
 from shared.stores.dynamodb_rows import settle_transaction
 from shared.stores.protocols import Admitted, Refused, RowState, StoreConflict, StoreUnavailable
 from tests.stores import invariants
-from tests.stores.bench import DAY, START_US, Bench
+from tests.stores.bench import DAY, START_US, Bench, FaultyAws
 
 COST = 50  # of the bench's usual request
 
@@ -316,6 +317,23 @@ async def test_another_environment_adapts_to_what_it_has_not_seen(bench: Bench) 
     assert isinstance(await bench.admit(bench.request(key)), Refused)
     bench.now_us += 60_000_000
     assert isinstance(await bench.admit(bench.request(key), other), Admitted)
+
+
+async def test_the_accounts_asked_last_are_remembered_the_others_learnt_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.stores.dynamodb._REMEMBERED_ACCOUNTS", 2)
+    aws = FaultyAws(bench.aws, {})
+    ledger = DynamoLedger(aws, bench.table)
+    keys = [await bench.account(rpm=60, rpm_burst=5) for _ in range(3)]
+
+    async def calls_for(number: int) -> int:
+        before = aws.calls
+        assert isinstance(await bench.admit(bench.request(keys[number]), ledger), Admitted)
+        return aws.calls - before
+
+    assert [await calls_for(number) for number in (0, 1, 0, 2, 0)] == [1, 1, 1, 1, 1]
+    assert [await calls_for(number) for number in (1, 1)] == [2, 1]  # it had to make room for the third
 
 
 async def test_tokens_that_were_not_used_are_given_back(bench: Bench) -> None:

@@ -60,6 +60,37 @@ async def test_what_is_remembered_needs_no_store(aws: Aws, table: str) -> None:
     assert counting.calls == 1
 
 
+async def test_what_is_remembered_is_asked_for_again_after_an_hour(aws: Aws, table: str) -> None:
+    counting, now = FaultyAws(aws, {}), NOW
+    mine = DynamoSignatureStore(counting, table, clock=lambda: now)
+    await mine.put("acct", {"k1": CALL}, LATER + 7_200)
+    now += 3_599
+    assert await mine.get("acct", ["k1"]) == {"k1": CALL}
+    assert counting.calls == 1
+    now += 2
+    assert await mine.get("acct", ["k1"]) == {"k1": CALL}
+    assert counting.calls == 2
+    assert await mine.get("acct", ["k1"]) == {"k1": CALL}
+    assert counting.calls == 2
+
+
+async def test_no_more_is_remembered_than_fits(aws: Aws, table: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.stores.signatures._FRONT_BYTES", 1_000)
+    counting = FaultyAws(aws, {})
+    mine = store(counting, table)
+    items = {f"k{number}": StoredSignature("x" * 200) for number in range(3)}
+    for _ in range(2):  # in place of each other, which takes no more room
+        for key, item in items.items():
+            await mine.put("acct", {key: item}, LATER)
+    written = counting.calls
+    assert await mine.get("acct", ["k1", "k2"]) == {key: items[key] for key in ("k1", "k2")}
+    assert counting.calls == written
+    assert await mine.get("acct", ["k0"]) == {"k0": items["k0"]}  # the oldest had to go
+    assert counting.calls == written + 1
+    await mine.put("acct", {"k9": StoredSignature("x" * 2_000)}, LATER)  # more than all the room
+    assert await mine.get("acct", ["k9"]) == {"k9": StoredSignature("x" * 2_000)}
+
+
 async def test_a_short_throttle_is_invisible_a_long_one_is_said(aws: Aws, table: str) -> None:
     await store(FaultyAws(aws, {1: "throttle"}), table).put("acct", {"k1": CALL}, LATER)
     assert await store(FaultyAws(aws, {1: "lost"}), table).get("acct", ["k1"]) == {"k1": CALL}
