@@ -29,16 +29,15 @@ _MAX_NEEDLE = 48
 _MAX_BODIES = 8_000_000  # bytes of answers that one test may leave to be searched
 
 
-class Lines(logging.Handler):
-    """Every record as the product's formatter writes it."""
+class Lines(telemetry.JsonLines):
+    """Every line as the product makes it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.setFormatter(telemetry.JsonLines())
         self.texts: list[str] = []
 
-    def emit(self, record: logging.LogRecord) -> None:
-        self.texts.append(self.format(record))
+    def write(self, line: str) -> None:
+        self.texts.append(line)
 
 
 class Watch:

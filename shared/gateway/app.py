@@ -113,7 +113,8 @@ def _endpoint(action: Action, settings: Settings, row: Row, allowed: tuple[str, 
 
     async def serve(request: Request) -> Response:
         exchange = Exchange.begin(request, settings.request_timeout_s)
-        begin(exchange.request_id, request.headers.get("traceparent", "")[:60])
+        invocation = getattr(request.scope.get("aws.context"), "aws_request_id", "")
+        begin(exchange.request_id, request.headers.get("traceparent", "")[:60], invocation)
         dialect = load(_spoken(request, row))
         try:
             if _respelled(request, row):

@@ -37,23 +37,27 @@ def estimate(
 def input_bound(request: GenerateContentRequest) -> int:
     """An upper bound of the prompt's tokens, without a tokenizer."""
     text_bytes = tokens = 0
-    stack: list[Any] = [request]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, str):
-            text_bytes += len(item) if item.isascii() else len(item.encode("utf-8", "replace"))
-        elif isinstance(item, list):
-            stack.extend(item)
-        elif isinstance(item, dict):
+    left: list[Any] = [request]
+    for item in left:  # grows on the way
+        kind = type(item)
+        if kind is dict:
             blob = item.get("inlineData")
             if blob is not None and _is_blob(blob):
                 tokens += _media_tokens(blob)
             elif "fileData" in item:
                 tokens += _REMOTE_TOKENS
             else:
-                # signatures come back as thought tokens; their base64 is counted like text
-                text_bytes += len("".join(item))
-                stack.extend(item.values())
+                for name, value in item.items():
+                    text_bytes += len(name)
+                    # signatures come back as thought tokens; their base64 is counted like text
+                    if type(value) is str and value.isascii():
+                        text_bytes += len(value)
+                    else:
+                        left.append(value)
+        elif kind is list:
+            left += item
+        elif kind is str:
+            text_bytes += len(item.encode("utf-8", "replace"))
     return tokens + -(-text_bytes // _BYTES_PER_TOKEN)
 
 

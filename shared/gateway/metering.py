@@ -1,8 +1,8 @@
 """From admission to exactly one row: reserve before the upstream call, settle after the last byte."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from msgspec import Struct, field
@@ -14,7 +14,7 @@ from shared.gateway.budgets import Estimate
 from shared.gateway.context import Exchange
 from shared.gateway.limits import period_of, refusal, unlimited
 from shared.gateway.settings import Settings
-from shared.gateway.telemetry import log, redact, upstream_error
+from shared.gateway.telemetry import log, record, redact, upstream_error
 from shared.gemini.catalog import ResolvedModel
 from shared.gemini.pricing import PRICE_VERSION, Price, cost_nano, price_of
 from shared.limit_state import LimitState
@@ -157,50 +157,58 @@ class Meter:
     def before_upstream(self) -> None:
         """The write-ahead line: from here on the request costs at least its estimate until it is settled."""
         self.outcome.called = True
-        log(
+        kid, acct, model = self._key.kid, self._key.acct, self._model.id
+        record(
             "upstream_start",
-            request_id=self._exchange.request_id,
-            kid=self._key.kid,
-            acct=self._key.acct,
-            day=self._exchange.day,
-            model=self._model.id,
-            estimate_nano=self._estimate.nano,
+            {
+                "request_id": self._exchange.request_id,
+                "kid": kid,
+                "acct": acct,
+                "day": self._exchange.day,
+                "model": model,
+                "estimate_nano": self._estimate.nano,
+            },
+            outside=f"{kid} {acct} {model}",
         )
 
     def cost(self) -> int:
         """Nano-dollars of what is known so far."""
-        return sum(self._billed()[1].values())
+        return sum(self._costs().values())
 
-    def _billed(self) -> tuple[Usage, dict[int, int], RowState, bool]:
-        """(usage, cost by upstream call, state, estimated)."""
-        outcome, today = self.outcome, self._exchange.today
-        known = outcome.usage
-        price, guessed = price_of(outcome.model_version or self._model.effective, today, self._model.effective)
-        if known is not None:
-            state: RowState = "partial" if outcome.error else "estimated" if known.estimated else "done"
-            # call by call: long prompts and searches are priced per upstream call, not per request
-            costs = {
-                call: cost_nano(usage, self._price(outcome.versions[call]) if call in outcome.versions else price)
-                for call, usage in outcome.calls.items()
-            }
-            return known, costs, state, guessed or known.estimated
-        return Usage(), {}, "void", False
+    def _costs(self) -> dict[int, int]:
+        """By upstream call: long prompts and searches are priced per call, not per request."""
+        outcome = self.outcome
+        costs = {}
+        for call, usage in outcome.calls.items():
+            costs[call] = cost_nano(usage, self._price(outcome.versions.get(call, outcome.model_version))[0])
+        return costs
+
+    def _price(self, version: str) -> tuple[Price, bool]:
+        """Of what answered, and whether it is a guess; "" where the upstream did not say what did."""
+        effective = self._model.effective
+        return price_of(version or effective, self._exchange.today, effective)
 
     def _by_project(self, costs: Mapping[int, int]) -> dict[str, int]:
         """What each upstream project will be billed; nothing for credentials whose project nobody named."""
         found: dict[str, int] = {}
         projects = self.outcome.projects
+        if not any(projects.values()):
+            return found
         for call, cost in costs.items():
             project = projects.get(call) or next(iter(projects.values()), "")
             found[project] = found.get(project, 0) + cost
         return {project: cost for project, cost in found.items() if project and cost}
 
-    def _price(self, version: str) -> Price:
-        return price_of(version, self._exchange.today, self._model.effective)[0]
+    def _state(self, usage: Usage | None) -> RowState:
+        if usage is None:
+            return "void"
+        return "partial" if self.outcome.error else "estimated" if usage.estimated else "done"
 
     def settlement(self) -> Settlement:
-        usage, costs, state, estimated = self._billed()
         outcome, exchange, key = self.outcome, self._exchange, self._key
+        known, costs = outcome.usage, self._costs()
+        usage = known or Usage()
+        guessed = known is not None and self._price(outcome.model_version)[1]
         return Settlement(
             acct=key.acct,
             kid=key.kid,
@@ -208,7 +216,7 @@ class Meter:
             nonce=exchange.nonce,
             day=exchange.day,
             ts_ms=exchange.started_ms,
-            state=state,
+            state=self._state(known),
             dialect=self._dialect,
             endpoint=self._endpoint,
             stream=self._stream,
@@ -224,11 +232,10 @@ class Meter:
             estimate_nano=self._estimate.nano,
             estimate_tokens=self._estimate.tokens,
             price_version=PRICE_VERSION,
-            estimated=estimated,
+            estimated=guessed or usage.estimated,
             ttft_ms=exchange.ttft_ms,
             duration_ms=exchange.elapsed_ms,
-            modalities={**{f"in_{k}": v for k, v in usage.prompt_modalities.items()}}
-            | {f"out_{k}": v for k, v in usage.output_modalities.items()},
+            modalities=_modalities(usage),
             upstream_response_id=outcome.upstream_response_id,
             credential_id=outcome.credential_id,
             projects=self._by_project(costs),
@@ -239,17 +246,20 @@ class Meter:
         )
 
     async def settle(self) -> None:
-        """Write the row; a failure never reaches the client. Runs to its end even when the request is cancelled."""
-        # eager: without a turn of the event loop before the first step
-        task = asyncio.Task(self._settle(), loop=asyncio.get_running_loop(), eager_start=True)
-        await asyncio.shield(task)
-
-    async def _settle(self) -> None:
+        """Write the row; a failure never reaches the client. Runs to its end even when the request is cancelled: what
+        that cut short is done anew, apart from the request, and the ledger writes no row twice."""
         settlement = self.settlement()
         usage_lines.write(settlement)
         self._exchange.booked = True
         if (error := self.outcome.error) is not None and error.kind.startswith("upstream_"):
             upstream_error(error.kind, request_id=settlement.rid, model=settlement.model, attempts=settlement.attempts)
+        try:
+            await self._book(settlement)
+        except asyncio.CancelledError:
+            await asyncio.shield(asyncio.ensure_future(self._book(settlement)))
+            raise
+
+    async def _book(self, settlement: Settlement) -> None:
         try:
             await self._ledger.settle(settlement)
         except StoreUnavailable as error:
@@ -262,15 +272,31 @@ class Meter:
         await usage_lines.export(settlement)
 
 
-@asynccontextmanager
-async def settled_on_failure(meter: Meter, render_error: RenderError) -> AsyncGenerator[None]:
+def _modalities(usage: Usage) -> dict[str, int]:
+    """Tokens by direction and kind."""
+    found = {f"in_{kind}": tokens for kind, tokens in usage.prompt_modalities.items()}
+    for kind, tokens in usage.output_modalities.items():
+        found[f"out_{kind}"] = tokens
+    return found
+
+
+def settled_on_failure(meter: Meter, render_error: RenderError) -> AbstractAsyncContextManager[None]:
     """An admitted request that leaves this block by an error gives its reservation back and pays what it used; its row
     has the status that `render_error`, the dialect's, makes of the error."""
-    try:
-        yield
-    except BaseException as error:
-        failure = error if isinstance(error, GatewayError) else GatewayError("internal", "Internal error.")
-        meter.outcome.fail(failure)
-        meter.outcome.status = render_error(failure, "")[0]
-        await meter.settle()
-        raise
+    return _SettledOnFailure(meter, render_error)
+
+
+class _SettledOnFailure:
+    def __init__(self, meter: Meter, render_error: RenderError) -> None:
+        self._meter = meter
+        self._render_error = render_error
+
+    async def __aenter__(self) -> None:
+        pass
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None:
+            failure = error if isinstance(error, GatewayError) else GatewayError("internal", "Internal error.")
+            self._meter.outcome.fail(failure)
+            self._meter.outcome.status = self._render_error(failure, "")[0]
+            await self._meter.settle()

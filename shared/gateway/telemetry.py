@@ -13,10 +13,11 @@ import os
 import re
 import sys
 import time
+import traceback
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, TextIO
 from urllib.parse import quote
 
 import orjson
@@ -27,6 +28,7 @@ METRICS = logging.getLogger("gateway.metrics")
 METRIC_NAMESPACE = "GeminiGateway"
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")  # stands in every line of the request
 TRACE_PARENT: ContextVar[str] = ContextVar("traceparent", default="")  # the client's W3C header, as it came
+_INVOCATION: ContextVar[str] = ContextVar("invocation", default="")
 _MAX_FIELD = 2_000
 _MAX_LINE = 16_000
 _MIN_SECRET = 8  # shorter texts would hide ordinary words
@@ -36,7 +38,7 @@ _SECRETS = re.compile(
 )
 # one of these is in whatever _SECRETS finds
 _MARKS = ("sk-gw1_", "AIza", "AQ.", "key=")
-_MARKS_IN_ANY_CASE = ("bearer", "x-goog-api-key")
+_BEARER, _KEY_HEADER = "bearer", "x-goog-api-key"  # in any case
 _hidden: set[str] = set()
 _literals: set[str] = set()  # those, in every spelling
 _cold = True
@@ -64,47 +66,89 @@ def hide(*secrets: str) -> None:
 
 
 def redact(text: str) -> str:
-    for secret in _literals:
-        if secret in text:
-            text = text.replace(secret, "REDACTED")
-    if not _marked(text):
+    if not _suspect(text):
         return text
+    for secret in _literals:
+        text = text.replace(secret, "REDACTED")
     return _SECRETS.sub(lambda match: f"{match.group(1) or match.group(2) or ''}REDACTED", text)
 
 
-def _marked(text: str) -> bool:
-    for mark in _MARKS:
-        if mark in text:
-            return True
+def _suspect(text: str) -> bool:
+    """Whether there may be anything to redact, in the text itself or in its JSON."""
+    for known in (_literals, _MARKS):
+        for piece in known:
+            if piece in text:
+                return True
     lowered = text.lower()
-    return any(mark in lowered for mark in _MARKS_IN_ANY_CASE)
+    return _BEARER in lowered or _KEY_HEADER in lowered
 
 
-class JsonLines(logging.Formatter):
-    """One line for every record of every logger, whatever its level. What is not the gateway's own is redacted too."""
+class JsonLines(logging.StreamHandler[TextIO]):
+    """Writes one line for every event of the gateway's own, and one for every record of every logger, whatever its
+    level: what libraries say is redacted too."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        fields: dict[str, Any] = {
-            "timestamp": f"{_second(int(record.created))}.{int(record.msecs):03d}+00:00",
-            "level": record.levelname,
-            "message": _message(record),
-            "logger": record.name,
-        }
-        if invocation := getattr(record, "aws_request_id", ""):  # set by the runtime loop
-            fields["aws_request_id"] = invocation
-        if request_id := REQUEST_ID.get():
-            fields["request_id"] = request_id
-        fields |= getattr(record, "fields", {})
-        if record.exc_info:
-            fields["exception"] = self.formatException(record.exc_info)[-_MAX_FIELD:]
-        embedded = fields.pop("_aws") if isinstance(fields.get("_aws"), EmbeddedMetrics) else None
-        line = _safe(fields)
-        if embedded is not None:  # the code's own words: nothing in them to redact
-            line = f'{line[:-1]},"_aws":{{"Timestamp":{embedded.ts_ms},"CloudWatchMetrics":{embedded.directives}}}}}'
-        if len(line) <= _MAX_LINE:
-            return line
-        kept = ("timestamp", "level", "message", "logger", "aws_request_id", "request_id")
-        return _safe({**{name: fields[name] for name in kept if name in fields}, "dropped": len(line)})
+    def emit(self, record: logging.LogRecord) -> None:
+        self.tell(
+            record.created,
+            record.levelname,
+            _message(record),
+            record.name,
+            getattr(record, "aws_request_id", ""),  # set by the runtime loop
+            getattr(record, "fields", {}),
+            record.exc_info[1] if record.exc_info else None,
+        )
+
+    def tell(self, moment: float, level: str, message: str, *more: Any) -> None:
+        """Parameters as those of `line_of`. A line that cannot be made or written fails no request, as with every
+        handler."""
+        try:
+            self.write(line_of(moment, level, message, *more))
+        except Exception:
+            self.handleError(logging.makeLogRecord({"msg": message}))
+
+    def write(self, line: str) -> None:
+        """At once: what comes next may be the end of the process."""
+        self.acquire()
+        try:
+            self.stream.write(line + "\n")
+            self.stream.flush()
+        finally:
+            self.release()
+
+
+def line_of(
+    moment: float,
+    level: str,
+    message: str,
+    logger: str,
+    invocation: str,
+    fields: Mapping[str, Any],
+    exc: BaseException | None = None,
+    outside: str | None = None,
+) -> str:
+    """`moment` in epoch seconds, `invocation` as in `begin`, `outside` as in `record`."""
+    second = int(moment)
+    members: dict[str, Any] = {
+        "timestamp": f"{_second(second)}.{int((moment - second) * 1000):03d}+00:00",
+        "level": level,
+        "message": message,
+        "logger": logger,
+    }
+    if invocation:
+        members["aws_request_id"] = invocation
+    if request_id := REQUEST_ID.get():
+        members["request_id"] = request_id
+    members |= fields
+    if exc is not None:
+        members["exception"] = "".join(traceback.format_exception(exc)).rstrip("\n")[-_MAX_FIELD:]
+    embedded = members.pop("_aws") if isinstance(members.get("_aws"), EmbeddedMetrics) else None
+    line = _safe(members, outside)
+    if embedded is not None:  # the code's own words: nothing in them to redact
+        line = f'{line[:-1]},"_aws":{{"Timestamp":{embedded.ts_ms},"CloudWatchMetrics":{embedded.directives}}}}}'
+    if len(line) <= _MAX_LINE:
+        return line
+    kept = ("timestamp", "level", "message", "logger", "aws_request_id", "request_id")
+    return _safe({**{name: members[name] for name in kept if name in members}, "dropped": len(line)})
 
 
 @lru_cache(maxsize=2)
@@ -112,12 +156,12 @@ def _second(epoch_s: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(epoch_s))
 
 
-def _safe(fields: Mapping[str, Any]) -> str:
-    """Bounded, and redacted after encoding, so that no field and no exception text escapes it."""
-    line = _encoded(fields)
-    if len(line) > _MAX_FIELD:  # else no field can be longer
-        line = _encoded({name: _bounded(value) for name, value in fields.items()})
-    return redact(line)
+def _safe(members: Mapping[str, Any], outside: str | None = None) -> str:
+    """Bounded, and redacted after encoding, so that no member and no exception text escapes it."""
+    line = _encoded(members)
+    if len(line) > _MAX_FIELD:  # else no member can be longer
+        line = _encoded({name: _bounded(value) for name, value in members.items()})
+    return redact(line) if outside is None or _suspect(outside) else line
 
 
 def _encoded(fields: Mapping[str, Any]) -> str:
@@ -144,20 +188,19 @@ def _bounded(value: Any) -> Any:
     return value[:_MAX_FIELD] if isinstance(value, str) else value
 
 
-def begin(request_id: str, traceparent: str = "") -> None:
-    """A request of ours: every line that its task writes from now on names it."""
+def begin(request_id: str, traceparent: str = "", invocation: str = "") -> None:
+    """A request of ours: every line that its task writes from now on names it, and Lambda's id of the invocation."""
     REQUEST_ID.set(request_id)
     TRACE_PARENT.set(traceparent)
+    _INVOCATION.set(invocation)
 
 
 def configure(level: str, environ: Mapping[str, str] = os.environ) -> None:
     """JSON lines on standard output for everything, Python's warnings included. The HTTP client's own lines would print
     whole URLs. In a function metrics are written at every LOG_LEVEL: alarms live on them. Spans are made only where the
     environment names a collector."""
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(JsonLines())
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    root.handlers[:] = [JsonLines(sys.stdout)]
     root.setLevel(level)
     METRICS.setLevel(logging.INFO if environ.get("AWS_LAMBDA_FUNCTION_NAME") else logging.NOTSET)
     logging.captureWarnings(True)
@@ -182,16 +225,26 @@ def log(
 
 
 def record(
-    event: str, fields: Mapping[str, Any], *, level: int = logging.INFO, exc: BaseException | None = None
+    event: str,
+    fields: Mapping[str, Any],
+    *,
+    level: int = logging.INFO,
+    exc: BaseException | None = None,
+    outside: str | None = None,
 ) -> None:
+    """One line, made without a LogRecord, whose price would be that of the line itself. `outside` is all text among the
+    fields that is not the gateway's own: where it is given, the rest is not searched for secrets."""
     logger = METRICS if "_aws" in fields else LOGGER
     if not logger.isEnabledFor(level):
         return
-    # what `Logger.log` does, but for its search of the stack for the caller, whom no line names
-    error = None if exc is None else (type(exc), exc, exc.__traceback__)
-    made = logging.getLogRecordFactory()(logger.name, level, "", 0, event, (), error)
-    made.__dict__["fields"] = fields
-    logger.handle(made)
+    name = logging.getLevelName(level)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, JsonLines):
+            handler.tell(time.time(), name, event, logger.name, _INVOCATION.get(), fields, exc, outside)
+        else:  # not ours, as in tests
+            error = None if exc is None else (type(exc), exc, exc.__traceback__)
+            made = {"name": logger.name, "levelno": level, "levelname": name, "msg": event, "exc_info": error}
+            handler.handle(logging.makeLogRecord({**made, "fields": fields}))
 
 
 def emf(groups: Iterable[Group], dimensions: Mapping[str, str], ts_ms: int | None = None) -> dict[str, Any]:
@@ -205,11 +258,11 @@ def emf(groups: Iterable[Group], dimensions: Mapping[str, str], ts_ms: int | Non
         kinds.append((sets, tuple(told)))
     moment = time.time_ns() // 1_000_000 if ts_ms is None else ts_ms
     named = {name: value or "unknown" for name, value in dimensions.items()}  # CloudWatch refuses an empty one
-    return {"_aws": EmbeddedMetrics(moment, _directives(tuple(kinds))), "service": service(), **named, **values}
+    return {"_aws": EmbeddedMetrics(moment, directives(tuple(kinds))), "service": service(), **named, **values}
 
 
 @lru_cache(maxsize=64)
-def _directives(kinds: tuple[tuple[Dimensions, tuple[str, ...]], ...]) -> str:
+def directives(kinds: tuple[tuple[Dimensions, tuple[str, ...]], ...]) -> str:
     namespace = os.environ.get("POWERTOOLS_METRICS_NAMESPACE") or METRIC_NAMESPACE
     return json.dumps(
         [
@@ -259,21 +312,3 @@ def upstream_error(kind: str, **fields: Any) -> None:
     """A request that trouble of the upstream ended, and whose retries, if any, were in vain."""
     group: Group = ((*_SERVICE, ("service", "Class")), {"UpstreamErrors": 1})
     record("upstream_error", {**emf([group], {"Class": kind}), **fields}, level=logging.WARNING)
-
-
-def usage_line(
-    fields: Mapping[str, Any],
-    *,
-    metrics: Mapping[str, float | None],
-    by_endpoint: Mapping[str, float | None],
-    by_model: Mapping[str, float | None],
-    dimensions: Mapping[str, str],
-) -> None:
-    """A request's last line: its row's figures, and the metrics made from them. `metrics` are published for the whole
-    service; `by_endpoint` and `by_model` also under the dimension `Endpoint` or `Model`."""
-    groups: list[Group] = [
-        (_SERVICE, metrics),
-        ((*_SERVICE, ("service", "Endpoint")), by_endpoint),
-        ((*_SERVICE, ("service", "Model")), by_model),
-    ]
-    record("usage", {**emf(groups, dimensions, fields["ts_ms"]), **fields})

@@ -1,11 +1,13 @@
 """The usage line: a request's log line, and its last record where its settlement cannot be written. Written and read
 here. Its `gen_ai.*` members are OpenTelemetry's names (semantic conventions for generative AI)."""
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cache
 from operator import attrgetter
 from typing import Any
 
-from shared.gateway.telemetry import cold_start, usage_line
+from shared.gateway import telemetry
 from shared.stores.protocols import Settlement
 
 EVENT = "usage"
@@ -50,36 +52,61 @@ async def export(settlement: Settlement) -> None:
 
 
 def write(settlement: Settlement) -> None:
+    """A request's last line: its row's figures, and the metrics made from them."""
+    if not telemetry.METRICS.isEnabledFor(logging.INFO):
+        return
     one = settlement
-    usage_line(
-        {
-            "request_id": one.rid,
-            "cold_start": cold_start(),
-            **dict(zip(_SAME_NAME, _same(one), strict=True)),
-            "projects": one.projects,
-            **gen_ai(one),
-        },
-        metrics={
-            "Retries": max(0, one.attempts - 1),
-            "BrokenStreams": int(one.status < 400 and one.state == "partial"),
-            "EstimatedUsage": int(one.estimated),
-        },
-        by_endpoint={
-            "Requests": 1,
-            "Errors": int(one.status >= 400),
-            "ServerErrors": int(one.status >= 500),
-            "DurationMs": one.duration_ms,
-            "TtftMs": one.ttft_ms,
-        },
-        by_model={
-            "InputTokens": one.input_tokens,
-            "CachedTokens": one.cached_tokens,
-            "OutputTokens": one.output_tokens,
-            "ReasoningTokens": one.reasoning_tokens,
-            "CostNanoUsd": one.cost_nano,
-        },
-        dimensions={"Endpoint": one.endpoint, "Model": one.model},
+    fields: dict[str, Any] = {
+        "_aws": telemetry.EmbeddedMetrics(one.ts_ms, _directives(timed=one.ttft_ms is not None)),
+        "service": telemetry.service(),
+        "Endpoint": one.endpoint or "unknown",  # CloudWatch refuses an empty dimension
+        "Model": one.model or "unknown",
+        "Retries": max(0, one.attempts - 1),
+        "BrokenStreams": int(one.status < 400 and one.state == "partial"),
+        "EstimatedUsage": int(one.estimated),
+        "Requests": 1,
+        "Errors": int(one.status >= 400),
+        "ServerErrors": int(one.status >= 500),
+        "DurationMs": one.duration_ms,
+        "InputTokens": one.input_tokens,
+        "CachedTokens": one.cached_tokens,
+        "OutputTokens": one.output_tokens,
+        "ReasoningTokens": one.reasoning_tokens,
+        "CostNanoUsd": one.cost_nano,
+        "request_id": one.rid,
+        "cold_start": telemetry.cold_start(),
+        "projects": one.projects,
+    }
+    if one.ttft_ms is not None:
+        fields["TtftMs"] = one.ttft_ms
+    fields.update(zip(_SAME_NAME, _same(one), strict=True))
+    fields |= gen_ai(one)
+    telemetry.record(EVENT, fields, outside=_outside(one))
+
+
+@cache
+def _directives(*, timed: bool) -> str:
+    """A request that no byte was sent to has no time to its first."""
+    by_endpoint = (*_BY_ENDPOINT, "TtftMs") if timed else _BY_ENDPOINT
+    return telemetry.directives(
+        (
+            ((("service",),), _BY_SERVICE),
+            ((("service",), ("service", "Endpoint")), by_endpoint),
+            ((("service",), ("service", "Model")), _BY_MODEL),
+        )
     )
+
+
+_BY_SERVICE = ("Retries", "BrokenStreams", "EstimatedUsage")
+_BY_ENDPOINT = ("Requests", "Errors", "ServerErrors", "DurationMs")
+_BY_MODEL = ("InputTokens", "CachedTokens", "OutputTokens", "ReasoningTokens", "CostNanoUsd")
+
+
+def _outside(one: Settlement) -> str:
+    """All text of a line that is not the code's own: clients, the upstream and operators wrote it."""
+    words = f"{one.rid} {one.kid} {one.acct} {one.credential_id} {telemetry.service()}"
+    words += f" {one.model} {one.model_version} {one.finish_reason} {one.upstream_response_id}"
+    return f"{words} {' '.join(one.projects)}" if one.projects else words
 
 
 def gen_ai(settlement: Settlement) -> dict[str, Any]:

@@ -104,15 +104,15 @@ def cost_nano(usage: Usage, price: Price) -> int:
     rates, tier = price.rates_for(usage.prompt_tokens), price.tier(usage.service_tier)
     prompt = _split(usage.prompt_tokens, usage.prompt_modalities)
     cached = _cached_split(usage.cached_tokens, usage.cached_modalities, prompt)
-    output = _split(usage.output_tokens, usage.output_modalities)
-    full = (
-        sum((count - cached.get(kind, 0)) * _input_rate(rates, kind) for kind, count in prompt.items())
-        + usage.tool_use_tokens * rates.input
-        + sum(count * rates.output_by_modality.get(kind, rates.output) for kind, count in output.items())
-        + usage.reasoning_tokens * rates.output
-    ) * tier.percent
-    saved = sum(count * _cached_rate(rates, tier, kind) for kind, count in cached.items())
-    return _whole(full + saved) + _search_cost(usage, price)
+    full = usage.tool_use_tokens * rates.input + usage.reasoning_tokens * rates.output
+    for kind, count in prompt.items():
+        full += (count - cached.get(kind, 0)) * rates.input_by_modality.get(kind, rates.input)
+    for kind, count in _split(usage.output_tokens, usage.output_modalities).items():
+        full += count * rates.output_by_modality.get(kind, rates.output)
+    amount = full * tier.percent
+    for kind, count in cached.items():
+        amount += count * _cached_rate(rates, tier, kind)
+    return _whole(amount) + _search_cost(usage, price)
 
 
 def estimate_nano(price: Price, input_tokens: int, output_tokens: int, *, service_tier: str = "") -> int:
@@ -131,10 +131,15 @@ def reservation_nano(
 ) -> int:
     """The estimate at the dearest model that may answer: the one sent, the one Google runs for it, every fallback.
     Raises like `price_of`."""
-    links = [name for link in model.fallbacks for name in (link.id, link.effective)]
-    names = dict.fromkeys(name for name in (model.id, model.effective, model.fallback_on_404, *links) if name)
-    prices = (price_of(name, today)[0] for name in names)
-    return max(estimate_nano(price, input_tokens, output_tokens, service_tier=service_tier) for price in prices)
+    names = [model.id, model.effective, model.fallback_on_404]
+    for link in model.fallbacks:
+        names += (link.id, link.effective)
+    dearest = 0
+    for name in dict.fromkeys(names):
+        if name:
+            price = price_of(name, today)[0]
+            dearest = max(dearest, estimate_nano(price, input_tokens, output_tokens, service_tier=service_tier))
+    return dearest
 
 
 def _trimmed(name: str) -> str:
@@ -166,7 +171,7 @@ def _price(model: str, band: int) -> Price:
 
 def _split(total: int, modalities: Mapping[str, int]) -> dict[str, int]:
     """`total` by modality; what the details leave out is text, what they claim beyond `total` is ignored."""
-    if not modalities.keys() - _TEXT:
+    if modalities.keys() <= _TEXT:
         return {"TEXT": total}
     parts: dict[str, int] = {}
     left = total
@@ -195,13 +200,9 @@ def _cached_split(total: int, modalities: Mapping[str, int], prompt: Mapping[str
     return parts
 
 
-def _input_rate(rates: Rates, kind: str) -> int:
-    return rates.input_by_modality.get(kind, rates.input)
-
-
 def _cached_rate(rates: Rates, tier: TierFactor, kind: str) -> int:
     """Nano-dollars per 1,000 tokens, times 100; never more than the same token would cost uncached."""
-    uncached = _input_rate(rates, kind) * tier.percent
+    uncached = rates.input_by_modality.get(kind, rates.input) * tier.percent
     own = rates.cached_by_modality.get(kind)
     if own is not None:
         return min(own * tier.cached_percent, uncached)

@@ -49,13 +49,12 @@ class Log:
 def written() -> Iterator[io.StringIO]:
     """What the product's own logger writes."""
     stream = io.StringIO()
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(telemetry.JsonLines())
-    telemetry.LOGGER.addHandler(handler)
+    handler = telemetry.JsonLines(stream)
+    logging.getLogger().addHandler(handler)
     level = telemetry.LOGGER.level
     telemetry.LOGGER.setLevel("INFO")
     yield stream
-    telemetry.LOGGER.removeHandler(handler)
+    logging.getLogger().removeHandler(handler)
     telemetry.LOGGER.setLevel(level)
 
 

@@ -48,13 +48,12 @@ class Billed:
 def written():
     """What the product's own logger writes."""
     stream = io.StringIO()
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(telemetry.JsonLines())
-    telemetry.LOGGER.addHandler(handler)
+    handler = telemetry.JsonLines(stream)
+    logging.getLogger().addHandler(handler)
     level = telemetry.LOGGER.level
     telemetry.LOGGER.setLevel("INFO")
     yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
-    telemetry.LOGGER.removeHandler(handler)
+    logging.getLogger().removeHandler(handler)
     telemetry.LOGGER.setLevel(level)
 
 

@@ -55,6 +55,22 @@ async def test_a_cancelled_request_is_settled_once(turns: int) -> None:
     assert len(book.settled) == int(begun)
 
 
+@pytest.mark.parametrize("turns", range(1, 8))
+async def test_a_request_cancelled_twice_is_settled_once(turns: int) -> None:
+    """The second time while what the first one cut short is done anew."""
+    book = SlowBook()
+    request = asyncio.ensure_future(metered(book).settle())
+    for pause in (1, turns):
+        for _ in range(pause):
+            await asyncio.sleep(0)
+        request.cancel()
+    await asyncio.wait([request])
+    for _ in range(6):
+        await asyncio.sleep(0)
+    assert request.cancelled()
+    assert len(book.settled) == 1
+
+
 async def test_who_is_being_cancelled_still_settles() -> None:
     """The client left while the answer was under way: the cancellation is what brings the request to its end."""
     book = SlowBook()

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 import pytest
-from msgspec.structs import replace
+from msgspec.structs import fields, replace
 from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
 
 from shared.gateway import telemetry, usage_lines
@@ -22,12 +22,11 @@ GOOGLE_KEY = "AIza" + "B" * 35
 @pytest.fixture
 def lines():
     out = io.StringIO()
-    handler = logging.StreamHandler(out)
-    handler.setFormatter(telemetry.JsonLines())
-    telemetry.LOGGER.addHandler(handler)
+    handler = telemetry.JsonLines(out)
+    logging.getLogger().addHandler(handler)
     telemetry.LOGGER.setLevel(logging.INFO)
     yield lambda: [json.loads(line) for line in out.getvalue().splitlines()]
-    telemetry.LOGGER.removeHandler(handler)
+    logging.getLogger().removeHandler(handler)
     telemetry.LOGGER.setLevel(logging.NOTSET)
 
 
@@ -214,17 +213,68 @@ def test_metrics_stand_in_a_line_whatever_else_does(lines, detail):
 
 def test_a_line_is_what_logging_itself_makes_of_it(lines):
     error = ValueError("words")
-    refused = logging.Filter()
-    refused.filter = lambda record: record.getMessage() != "unwanted"
-    telemetry.LOGGER.addFilter(refused)
     telemetry.record("event", {"detail": 1}, level=logging.WARNING, exc=error)
     telemetry.LOGGER.log(logging.WARNING, "event", extra={"fields": {"detail": 1}}, exc_info=error)
-    telemetry.record("unwanted", {})
     telemetry.record("too quiet", {}, level=logging.DEBUG)
-    telemetry.LOGGER.removeFilter(refused)
     ours, theirs = lines()
     assert ours | {"timestamp": ""} == theirs | {"timestamp": ""}
     assert ours["exception"].endswith("ValueError: words")
+
+
+def test_other_handlers_of_the_root_get_records(lines, caplog):
+    error = ValueError("words")
+    telemetry.record("event", {"detail": 1}, level=logging.WARNING, exc=error)
+    (record,) = caplog.records
+    assert (record.getMessage(), record.name, record.levelname) == ("event", "gateway", "WARNING")
+    assert (record.fields, record.exc_info[1]) == ({"detail": 1}, error)
+    assert len(lines()) == 1
+
+
+def test_a_line_names_its_invocation(lines):
+    def request():
+        telemetry.begin("01REQUEST", "", "8476a536-e9f4")
+        telemetry.log("own")
+
+    copy_context().run(request)
+    telemetry.log("after")
+    assert [line.get("aws_request_id") for line in lines()] == ["8476a536-e9f4", None]
+
+
+class Unspeakable:
+    def __str__(self):
+        raise RuntimeError("no words")
+
+
+class FullDisk(io.StringIO):
+    def write(self, text):
+        raise OSError(28, "No space left on device")
+
+
+def test_no_request_fails_for_its_log(configured, monkeypatch):
+    configured("INFO")
+    errors = io.StringIO()
+    monkeypatch.setattr("sys.stderr", errors)
+    telemetry.log("unspeakable", detail=Unspeakable())
+    logging.getLogger().handlers[0].stream = FullDisk()
+    telemetry.log("unwritten")
+    assert "no words" in errors.getvalue()
+    assert "No space left" in errors.getvalue()
+
+
+OWN_WORDS = {"day", "state", "dialect", "endpoint", "price_version"}  # which no request, operator or upstream chooses
+
+
+@pytest.mark.parametrize("secret", [KEY, GOOGLE_KEY, 'pool "secret" of ours'])
+@pytest.mark.parametrize(
+    "field", [one.name for one in fields(Settlement) if one.type is str and one.name not in OWN_WORDS]
+)
+def test_no_text_of_a_usage_line_shows_a_secret(lines, field, secret):
+    telemetry.hide('pool "secret" of ours')
+    usage_lines.write(settlement(**{field: f"a {secret} b", "projects": {"p": 1}}))
+    usage_lines.write(settlement(projects={f"a {secret} b": 1}))
+    for line in lines():
+        assert secret not in json.dumps(line).replace('\\"', '"')
+    assert "REDACTED" in json.dumps(lines()[1])
 
 
 def test_a_timestamp_is_the_records_moment(lines):
