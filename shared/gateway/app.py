@@ -3,15 +3,14 @@ the dialect of its path."""
 
 import importlib
 import re
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route, WebSocketRoute
-from starlette.types import Lifespan
+from starlette.routing import BaseRoute, Match, Route, WebSocketRoute
+from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from shared.dialects.contract import Dialect
@@ -20,11 +19,11 @@ from shared.gateway.client_kind import speaks_anthropic, speaks_google
 from shared.gateway.context import Exchange
 from shared.gateway.pipeline import Pipeline, Services
 from shared.gateway.registry import MEDIA, ROWS, Row, load
-from shared.gateway.responses import json_response
+from shared.gateway.request_headers import header
+from shared.gateway.responses import json_response, raw_headers
 from shared.gateway.settings import Settings
 from shared.gateway.telemetry import begin, log, redact, refused
 
-Endpoint = Callable[[Request], Awaitable[Response]]
 Action = Callable[[Request, Exchange, Any, str], Awaitable[Response]]
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 _BRACES = re.compile(r"\{[^}]*\}")
@@ -41,19 +40,49 @@ _ACTION_MAKERS: tuple[tuple[frozenset[str], str, str], ...] = (
 _PROBES = ("/", "/api/hello", "/api/event_logging/batch")
 
 
+class DataPlane(Starlette):
+    """Starlette, but for how a request comes to its endpoint: a path without parameters is looked up and not searched,
+    and between server and endpoint stands no middleware that every piece of an answer would pass. Endpoints answer
+    their own errors.
+    """
+
+    def __init__(self, routes: Sequence[BaseRoute], lifespan: Lifespan[Starlette] | None) -> None:
+        super().__init__(routes=routes, lifespan=lifespan)
+        served = [route for route in routes if isinstance(route, Route)]
+        self._exact = {route.path: route for route in reversed(served) if not route.param_convertors}
+        self._patterns = [route for route in served if route.param_convertors]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._app_of(scope)(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+    def _app_of(self, scope: Scope) -> ASGIApp:
+        route = self._exact.get(scope["path"])
+        if route is not None:
+            return route.app if scope["method"] in (route.methods or ()) else _unrouted
+        for route in self._patterns:
+            match, found = route.matches(scope)
+            if match is Match.FULL:
+                scope.update(found)
+                return route.app
+        return _unrouted
+
+
 def build_app(
     services: Services, endpoints: Collection[str] | None = None, lifespan: Lifespan[Starlette] | None = None
-) -> Starlette:
+) -> DataPlane:
     """Routes of the named endpoints (all where None) and `/health`."""
     actions = _actions(services, endpoints)
     methods = _methods_by_pattern()
-    routes: list[BaseRoute] = [Route("/health", _open({"status": "ok"}), methods=["GET"])]
+    routes: list[BaseRoute] = [Route("/health", Open({"status": "ok"}), methods=["GET"])]
     if endpoints is None or "messages" in endpoints:
-        routes += [Route(path, _open({}), methods=["GET", "POST"]) for path in _PROBES]
+        routes += [Route(path, Open({}), methods=["GET", "POST"]) for path in _PROBES]
     routes += [
         Route(
             row.path,
-            _endpoint(actions[row.action], services.settings, row, methods[_pattern(row)]),
+            Endpoint(actions[row.action], services.settings, row, methods[_pattern(row)]),
             methods=list(row.methods if row.shared else _METHODS),
         )
         for row in ROWS
@@ -61,13 +90,7 @@ def build_app(
     ]
     if endpoints is None or "responses" in endpoints:
         routes.append(WebSocketRoute("/v1/responses", _no_websocket))
-    app = Starlette(
-        routes=routes,
-        lifespan=lifespan,
-        exception_handlers={HTTPException: _unrouted, Exception: _unexpected},
-    )
-    app.router.redirect_slashes = False
-    return app
+    return DataPlane(routes, lifespan)
 
 
 def _actions(services: Services, endpoints: Collection[str] | None) -> Mapping[str, Action]:
@@ -86,13 +109,15 @@ async def _no_websocket(websocket: WebSocket) -> None:
     await websocket.send_denial_response(module.upgrade_refused())
 
 
-def _open(body: Mapping[str, Any]) -> Endpoint:
+class Open:
     """An answer without a key and without any work."""
 
-    async def answer(request: Request) -> Response:
-        return json_response(200, body, {"x-request-id": Exchange.begin(request, 0).shown_id})
+    def __init__(self, body: Mapping[str, Any]) -> None:
+        self._body = body
 
-    return answer
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = Exchange.begin(Request(scope), 0).shown_id
+        await json_response(200, self._body, {"x-request-id": request_id})(scope, receive, send)
 
 
 def _pattern(row: Row) -> str:
@@ -107,21 +132,40 @@ def _methods_by_pattern() -> Mapping[str, tuple[str, ...]]:
     return {pattern: tuple(sorted(methods)) for pattern, methods in found.items()}
 
 
-def _endpoint(action: Action, settings: Settings, row: Row, allowed: tuple[str, ...]) -> Endpoint:
-    """`allowed` are the methods that a refusal names."""
-    load(row.dialect)
+class Endpoint:
+    """The ASGI application of one row. `allowed` are the methods that a refusal names."""
 
-    async def serve(request: Request) -> Response:
-        exchange = Exchange.begin(request, settings.request_timeout_s)
+    def __init__(self, action: Action, settings: Settings, row: Row, allowed: tuple[str, ...]) -> None:
+        self._action = action
+        self._timeout_s = settings.request_timeout_s
+        self._row = row
+        self._allowed = allowed
+        self._methods = frozenset(row.methods) | ({"HEAD"} if "GET" in row.methods else frozenset())
+        self._dialect = load(row.dialect)
+        self._of_several = row.action in ("files", "file") or row.endpoint == "models"  # kinds of clients
+        self._query_key = row.endpoint in ("native", "models")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive, send)
+        try:
+            response = await self._answer(request)
+        except Exception:  # not even an error could be rendered
+            await outside(request, GatewayError("internal", "Internal error."))(scope, receive, send)
+            raise
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        row = self._row
+        exchange = Exchange.begin(request, self._timeout_s)
         invocation = getattr(request.scope.get("aws.context"), "aws_request_id", "")
-        begin(exchange.request_id, request.headers.get("traceparent", "")[:60], invocation)
-        dialect = load(_spoken(request, row))
+        begin(exchange.request_id, header(request, b"traceparent")[:60], invocation)
+        dialect = load(_spoken(request, row)) if self._of_several else self._dialect
         try:
             if _respelled(request, row):
                 raise GatewayError("not_found", "Unknown path.")
-            if ("GET" if request.method == "HEAD" else request.method) not in row.methods:
-                raise GatewayError("method_not_allowed", f"{request.method} is not allowed here.", allow=allowed)
-            response = await action(request, exchange, dialect, row.endpoint)
+            if request.method not in self._methods:
+                raise GatewayError("method_not_allowed", f"{request.method} is not allowed here.", allow=self._allowed)
+            response = await self._action(request, exchange, dialect, row.endpoint)
             if "project" in request.path_params:  # free text that authorises nothing, of use to the operator only
                 log("addressed", request_id=exchange.request_id, **request.path_params)
         except GatewayError as error:
@@ -132,11 +176,9 @@ def _endpoint(action: Action, settings: Settings, row: Row, allowed: tuple[str, 
             log("request_failed", level=40, exc=error, request_id=exchange.request_id)
             response = _refusal(dialect, GatewayError("internal", "Internal error."), exchange)
         _identify(response, exchange, dialect)
-        if row.endpoint in ("native", "models") and "key" in request.query_params:
+        if self._query_key and request.scope["query_string"] and "key" in request.query_params:
             response.headers["cache-control"] = "no-store"  # the address holds a key
         return response
-
-    return serve
 
 
 def _respelled(request: Request, row: Row) -> bool:
@@ -170,19 +212,18 @@ def _refusal(dialect: Dialect, error: GatewayError, exchange: Exchange) -> Respo
 
 
 def _identify(response: Response, exchange: Exchange, dialect: Dialect) -> None:
-    response.headers["x-request-id"] = exchange.shown_id
+    """Adds what no action has said."""
+    headers = {"x-request-id": exchange.shown_id}
     if exchange.shown_id != exchange.request_id:
-        response.headers["x-gateway-request-id"] = exchange.request_id
-    response.headers.update(dialect.reply_headers(exchange.shown_id, exchange.elapsed_ms))
+        headers["x-gateway-request-id"] = exchange.request_id
+    headers |= dialect.reply_headers(exchange.shown_id, exchange.elapsed_ms)
+    response.raw_headers += raw_headers(headers)
 
 
-async def _unrouted(request: Request, error: Exception) -> Response:
-    return outside(request, GatewayError("not_found", f"Unknown path: {request.url.path[:200]}"))
-
-
-async def _unexpected(request: Request, error: Exception) -> Response:
-    """What escaped everything else. Starlette logs and re-raises after this answer."""
-    return outside(request, GatewayError("internal", "Internal error."))
+async def _unrouted(scope: Scope, receive: Receive, send: Send) -> None:
+    request = Request(scope)
+    error = GatewayError("not_found", f"Unknown path: {request.url.path[:200]}")
+    await outside(request, error)(scope, receive, send)
 
 
 def outside(request: Request, error: GatewayError) -> Response:

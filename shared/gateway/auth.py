@@ -26,19 +26,24 @@ _HEADERS = frozenset({b"authorization", b"api-key", b"x-api-key", b"x-goog-api-k
 
 def presented_keys(request: Request, *, query_key: bool) -> list[str]:
     """Every credential text in the request, in any accepted form; `?key=` counts only where `query_key` says so."""
-    sent = [(name, value.decode("latin-1")) for name, value in request.headers.raw if name in _HEADERS]
-    found = [_strip_scheme(value) if name == b"authorization" else value for name, value in sent]
+    found = [
+        _stripped(value.decode("latin-1"), scheme=name == b"authorization")
+        for name, value in request.scope["headers"]
+        if name in _HEADERS
+    ]
     if query_key:
-        found += request.query_params.getlist("key")
-    return [text for text in (value.strip(" \t") for value in found) if text]
+        found += [_stripped(value) for value in request.query_params.getlist("key")]
+    return [text for text in found if text]
 
 
-def _strip_scheme(value: str) -> str:
+def _stripped(value: str, *, scheme: bool = False) -> str:
+    """Without the blanks around it, and the scheme `Bearer` where there may be one."""
     value = value.strip(" \t")
-    scheme, _, rest = value.partition(" ")
-    if scheme.lower() == "bearer":
-        return rest
-    # any other scheme (Basic, Digest, ...) stays as it is and matches no key
+    if scheme:
+        word, _, rest = value.partition(" ")
+        if word.lower() == "bearer":
+            return rest.strip(" \t")
+        # any other scheme (Basic, Digest, ...) stays as it is and matches no key
     return value
 
 
@@ -58,10 +63,14 @@ class Authenticator:
 
     async def authenticate(self, request: Request, source_ip: str, *, query_key: bool = False) -> KeyRecord:
         """The active record behind the request's key; else `authentication`, `rate_limited` or `unavailable`."""
-        texts = set(presented_keys(request, query_key=query_key))
-        if len(texts) > 1:
+        texts = presented_keys(request, query_key=query_key)
+        if len(texts) > 1 and len(set(texts)) > 1:
             raise self._failed(source_ip, "Two different API keys were sent in one request.")
-        text = texts.pop() if texts else ""
+        text = texts[0] if texts else ""
+        record = self._directory.remembered(text)
+        return record if record is not None else await self._looked_up(text, source_ip)
+
+    async def _looked_up(self, text: str, source_ip: str) -> KeyRecord:
         parsed = parse_key(text) if text and len(text) <= MAX_KEY_LENGTH and text.isascii() else None
         if parsed is None:
             raise self._failed(source_ip, _MESSAGE)

@@ -2,11 +2,13 @@
 
 from starlette.requests import Request
 
+from shared.gateway.request_headers import headers_of
+
 
 def speaks_anthropic(request: Request) -> bool:
-    return "anthropic-version" in request.headers
+    return b"anthropic-version" in headers_of(request)
 
 
 def speaks_google(request: Request) -> bool:
-    headers = request.headers
-    return "x-goog-api-key" in headers or "x-goog-api-client" in headers or "key" in request.query_params
+    headers = headers_of(request)
+    return b"x-goog-api-key" in headers or b"x-goog-api-client" in headers or "key" in request.query_params

@@ -1,22 +1,28 @@
 """One request's identity and clock: everything that is neither its body nor its key."""
 
 import asyncio
+import os
 import re
-import secrets
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
 from functools import lru_cache
+from typing import Any
 
 from msgspec import Struct, field
 from starlette.requests import Request
+from starlette.types import Scope
 
 from shared.errors import GatewayError
+from shared.gateway.request_headers import header
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _CROCKFORD_PAIRS = [first + second for first in _CROCKFORD for second in _CROCKFORD]
-_PAIR_SHIFTS = tuple(range(120, -1, -10))
+_PAIR_SHIFTS = (40, 30, 20, 10, 0)
+# of any byte its low five bits, for `bytes.translate`: a byte of chance for each character
+_CHANCE = _CROCKFORD.encode() * 8
+_LOWER_CHANCE = _CHANCE.lower()
 _CLIENT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _DAY_S = 86_400
 _SAFETY_S = 3.0  # what is kept back of the function's time for the last frame and the settlement
@@ -24,13 +30,17 @@ _SAFETY_S = 3.0  # what is kept back of the function's time for the last frame a
 
 def ulid(now_ms: int) -> str:
     """26 characters: 48 bits of time, 80 of chance; sorts by time."""
-    number = (now_ms << 80) | secrets.randbits(80)
-    return "".join([_CROCKFORD_PAIRS[(number >> shift) & 1023] for shift in _PAIR_SHIFTS])
+    return _ulid(now_ms, os.urandom(16))
+
+
+def _ulid(now_ms: int, chance: bytes) -> str:
+    time_text = "".join([_CROCKFORD_PAIRS[(now_ms >> shift) & 1023] for shift in _PAIR_SHIFTS])
+    return time_text + chance.translate(_CHANCE).decode()
 
 
 def call_id(prefix: str) -> str:
     """A tool call's public id: the dialect's prefix and 26 characters, at most 40 in all."""
-    return prefix + "".join(_CROCKFORD[byte & 31] for byte in secrets.token_bytes(26)).lower()
+    return prefix + os.urandom(26).translate(_LOWER_CHANCE).decode()
 
 
 class Exchange(Struct):
@@ -42,7 +52,7 @@ class Exchange(Struct):
     started: float  # monotonic seconds
     deadline: float  # monotonic seconds
     source_ip: str
-    nonce: str = field(default_factory=lambda: secrets.token_hex(8))
+    nonce: str = field(default_factory=lambda: os.urandom(8).hex())
     first_byte: float | None = None
     streamed: bool = False  # the status leaves before the answer is whole
     served: str = ""  # the id that the answer came from, where that is settled
@@ -56,16 +66,18 @@ class Exchange(Struct):
         started = time.monotonic()
         context = request.scope.get("aws.context")
         remaining_s = context.get_remaining_time_in_millis() / 1000 if context is not None else timeout_s
-        request_id = ulid(now_ms)
-        client_id = request.headers.get("x-request-id", "")
+        chance = os.urandom(24)
+        request_id = _ulid(now_ms, chance[:16])
+        client_id = header(request, b"x-request-id")
         return cls(
             request_id=request_id,
-            shown_id=client_id if _CLIENT_ID.fullmatch(client_id) else request_id,
+            shown_id=client_id if client_id and _CLIENT_ID.fullmatch(client_id) else request_id,
             started_ms=now_ms,
             started=started,
             deadline=started + max(0.0, remaining_s - _SAFETY_S),
-            source_ip=_source_ip(request),
-            api_version=request.headers.get("anthropic-version", "")[:40],
+            source_ip=_source_ip(request.scope),
+            nonce=chance[16:].hex(),
+            api_version=header(request, b"anthropic-version")[:40],
         )
 
     @property
@@ -104,13 +116,14 @@ def _utc_day(number: int) -> tuple[date, str]:
     return day, day.strftime("%Y%m%d")
 
 
-def _source_ip(request: Request) -> str:
+def _source_ip(scope: Scope) -> str:
     """The address that reached us; no forwarding header is believed."""
-    event = request.scope.get("aws.event")
+    event = scope.get("aws.event")
     if isinstance(event, dict):
         http = event.get("requestContext", {}).get("http", {})
         return str(http.get("sourceIp", ""))
-    return request.client.host if request.client else ""
+    client: Sequence[Any] | None = scope.get("client")
+    return client[0] if client else ""
 
 
 @asynccontextmanager

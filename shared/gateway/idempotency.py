@@ -11,9 +11,11 @@ from starlette.requests import Request
 
 from shared.errors import GatewayError
 from shared.gateway.context import Exchange
+from shared.gateway.request_headers import headers_of
 from shared.stores.protocols import KeyRecord
 
 HEADER = "idempotency-key"
+_RAW_HEADER = HEADER.encode()
 _LONGEST = 255
 _RID_LENGTH = 26  # of the request ids we make ourselves
 # made up by older SDKs for their own retries: nobody chose it, and refusing their retries would break them
@@ -23,6 +25,8 @@ _OF_AN_SDK = re.compile(r"stainless-[a-z]+-retry-.*")
 def adopt(request: Request, key: KeyRecord, exchange: Exchange, body: bytes) -> None:
     """Where the request names an idempotency key, the exchange gets the body's digest, and the request id that the
     account and the named key make, the same for every repeat. Runs before admission."""
+    if _RAW_HEADER not in headers_of(request):
+        return
     named = [text for text in (value.strip(" \t") for value in request.headers.getlist(HEADER)) if text]
     if not named or _OF_AN_SDK.fullmatch(named[0]):
         return

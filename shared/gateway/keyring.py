@@ -10,7 +10,7 @@ import time
 import zlib
 from collections.abc import Callable
 
-from cachetools import LRUCache, TTLCache
+from cachetools import TTLCache
 from msgspec import Struct
 
 from shared.gateway.telemetry import hide
@@ -35,6 +35,10 @@ class ParsedKey(Struct, frozen=True):
 
     kid: str
     secret: str
+
+    @property
+    def text(self) -> str:
+        return make_key(self.kid, self.secret)
 
     def __repr__(self) -> str:
         return f"ParsedKey(kid={self.kid!r})"
@@ -85,27 +89,34 @@ class KeyDirectory:
     """The registry as requests see it. `clock` gives epoch seconds.
 
     A right key is believed for 60 s, up to 5 min while the store is down; a wrong one is refused for 10 s without
-    asking. Both caches are keyed by kid and secret, so that a wrong secret never meets a cached success.
+    asking. Both caches are keyed by the digest of the whole key, so that a wrong secret never meets a cached success.
     """
 
     def __init__(self, keys: KeyStore, secret_store: SecretStore, clock: Callable[[], float] = time.time) -> None:
         self._keys = keys
         self._secrets = secret_store
         self._clock = clock
-        self._known: LRUCache[bytes, _Known] = LRUCache(_ENTRIES)
-        self._unknown: TTLCache[bytes, bool] = TTLCache(_ENTRIES, _NEGATIVE_S, timer=clock)
+        self._known: dict[bytes, _Known] = {}  # right keys only, the longest unread first
+        self._unknown: TTLCache[bytes, str] = TTLCache(_ENTRIES, _NEGATIVE_S, timer=clock)  # their kids
         self._flights: dict[str, asyncio.Task[KeyRecord | None]] = {}
+
+    def remembered(self, text: str) -> KeyRecord | None:
+        """The record that `lookup` would give for a key in its text form, where it need not ask anybody."""
+        known, now = self._known.get(_digest(text)), self._clock()
+        fresh = known is not None and now - known.read_at < _FRESH_S and in_force(known.record, now)
+        return known.record if known is not None and fresh else None
 
     def knows(self, key: ParsedKey) -> bool:
         """Whether the key was right a moment ago, without asking anybody."""
-        known = self._known.get(_cache_key(key))
+        known = self._known.get(_digest(key.text))
         return known is not None and self._clock() - known.read_at < _STALE_S
 
     def forget(self, kid: str) -> None:
         """Ask again about this kid: its record was changed in this process. Other processes follow within 60 s."""
-        for cache in (self._known, self._unknown):
-            for cache_key in [known for known in cache if known.startswith(kid.encode())]:
-                cache.pop(cache_key, None)
+        for digest in [digest for digest, known in self._known.items() if known.record.kid == kid]:
+            del self._known[digest]
+        for digest in [digest for digest, refused in self._unknown.items() if refused == kid]:
+            self._unknown.pop(digest, None)
 
     async def lookup(self, key: ParsedKey) -> KeyRecord | None:
         """The record of a right key that is in force now, else None. StoreUnavailable where nobody can say."""
@@ -118,11 +129,11 @@ class KeyDirectory:
         return record if record is not None and in_force(record, self._clock()) else None
 
     async def _verified(self, key: ParsedKey) -> KeyRecord | None:
-        cache_key, now = _cache_key(key), self._clock()
-        known = self._known.get(cache_key)
+        digest, now = _digest(key.text), self._clock()
+        known = self._known.get(digest)
         if known is not None and (now - known.read_at < _FRESH_S or now < known.retry_at):
             return known.record
-        if cache_key in self._unknown:
+        if digest in self._unknown:
             return None
         try:
             record = await self._read(key.kid)
@@ -132,11 +143,13 @@ class KeyDirectory:
                 raise
             known.retry_at = min(now + _DOWN_S, known.read_at + _STALE_S)
             return known.record
+        self._known.pop(digest, None)
         if record is None or not right:
-            self._known.pop(cache_key, None)
-            self._unknown[cache_key] = True
+            self._unknown[digest] = key.kid
             return None
-        self._known[cache_key] = _Known(record, now)
+        self._known[digest] = _Known(record, now)
+        if len(self._known) > _ENTRIES:
+            del self._known[next(iter(self._known))]
         return record
 
     async def _read(self, kid: str) -> KeyRecord | None:
@@ -165,8 +178,9 @@ class KeyDirectory:
         return hmac.compare_digest(key_hash(pepper, key.secret), record.hash if record else _NO_HASH)
 
 
-def _cache_key(key: ParsedKey) -> bytes:
-    return key.kid.encode() + hashlib.sha256(key.secret.encode()).digest()
+def _digest(text: str) -> bytes:
+    """Keys themselves are not kept in memory."""
+    return hashlib.sha256(text.encode()).digest()
 
 
 async def named_pepper(secret_store: SecretStore, pepper_id: str | None) -> tuple[str, bytes]:

@@ -1,9 +1,11 @@
 """The bytes of a request, counted while they arrive."""
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from shared.errors import GatewayError
+from shared.gateway.request_headers import headers_of
 
+_JSON = b"application/json"
 _DRAINED = 4  # times the limit: a client that is still sending would see a reset instead of the 413
 
 
@@ -16,30 +18,39 @@ async def read_body(request: Request, limit: int) -> bytes:
 async def read_bytes(request: Request, limit: int) -> bytes:
     """The whole body of any media type."""
     pieces: list[bytes] = []
-    size = 0
-    try:
-        async for piece in request.stream():
-            size += len(piece)
-            if size <= limit:
-                pieces.append(piece)
-            elif size > _DRAINED * limit:
-                break
-    except ClientDisconnect:
-        raise GatewayError("invalid_request", "The request body ended early.") from None
+    size, more = 0, True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise GatewayError("invalid_request", "The request body ended early.")
+        piece = message.get("body", b"")
+        more = message.get("more_body", False)
+        size += len(piece)
+        if size <= limit:
+            pieces.append(piece)
+        elif size > _DRAINED * limit:
+            break
     if size > limit:
         raise GatewayError("request_too_large", f"The request body is larger than {limit} bytes.")
     return b"".join(pieces)
 
 
 def _check_headers(request: Request) -> None:
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if encoding not in ("", "identity"):
+    headers = headers_of(request)
+    encoding = headers.get(b"content-encoding")
+    if encoding is not None and encoding.decode("latin-1").strip().lower() not in ("", "identity"):
         raise GatewayError(
             "unsupported_media_type",
             "Compressed request bodies are not accepted.",
             reason="request_body_encoding_unsupported",
         )
-    media_type, _, parameters = request.headers.get("content-type", "").partition(";")
+    content_type = headers.get(b"content-type", _JSON)
+    if content_type != _JSON:
+        _check_content_type(content_type.decode("latin-1"))
+
+
+def _check_content_type(text: str) -> None:
+    media_type, _, parameters = text.partition(";")
     media_type = media_type.strip().lower()
     if media_type and media_type != "application/json" and not media_type.endswith("+json"):
         raise GatewayError("unsupported_media_type", "The request body must be application/json.")

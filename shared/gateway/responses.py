@@ -19,8 +19,34 @@ def json_response(
     status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None, after: Settle | None = None
 ) -> Response:
     """`after` runs once the last byte has left."""
-    task = BackgroundTask(after) if after else None
-    return Response(encode(body), status, dict(headers or {}), media_type="application/json", background=task)
+    return JsonAnswer(status, encode(body), headers or {}, after)
+
+
+def raw_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """As ASGI has them; the names are lower case as they are."""
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+
+
+class JsonAnswer(Response):
+    """A whole JSON document. Starlette's constructor asks what is known here: that the body is bytes, and that the
+    headers name neither its length nor its type."""
+
+    def __init__(self, status: int, body: bytes, headers: Mapping[str, str], after: Settle | None) -> None:
+        self.status_code = status
+        self.body = body
+        self.background = Afterwards(after) if after else None
+        self.raw_headers = raw_headers(headers)
+        self.raw_headers += ((b"content-length", b"%d" % len(body)), (b"content-type", b"application/json"))
+
+
+class Afterwards(BackgroundTask):
+    """Work for the time after the last byte. Starlette's constructor finds out what kind of function it is given."""
+
+    def __init__(self, work: Settle) -> None:
+        self._work = work
+
+    async def __call__(self) -> None:
+        await self._work()
 
 
 class EventStream(Response):

@@ -2,13 +2,24 @@
 
 import json
 import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import GatewayError
-from shared.json_codec import MAX_DEPTH, MAX_NODES, _deeper, decode_object, decode_reply, encode, encode_string
+from shared.json_codec import (
+    MAX_DEPTH,
+    MAX_NODES,
+    _bound,
+    _bound_closely,
+    _deeper,
+    decode_object,
+    decode_reply,
+    encode,
+    encode_string,
+)
 
 json_values = st.recursive(
     st.none()
@@ -138,3 +149,20 @@ def test_arrays_and_objects_are_bounded_where_numbers_may_be_many() -> None:
 @given(st.text(st.characters(categories=["L", "Cs", "Zl", "Zp", "Cc", "P"])))
 def test_a_string_is_encoded_like_any_value(text: str) -> None:
     assert encode_string(text) == encode(text)
+
+
+@given(
+    st.text('[]{},:"\\a1 ', max_size=60),
+    st.integers(0, 70),
+    st.sampled_from(["[", "{", ",", "]", "()"]),
+    st.integers(0, 90),
+)
+def test_counting_first_refuses_what_looking_closely_refuses(text: str, times: int, more: str, max_nodes: int) -> None:
+    def said(check: Callable[[bytes, int], None]) -> str:
+        try:
+            check((more * times + text).encode(), max_nodes)
+        except GatewayError as error:
+            return error.message
+        return ""
+
+    assert said(_bound) == said(_bound_closely)

@@ -271,3 +271,46 @@ async def test_a_record_of_an_unknown_pepper_is_undecidable(directory: KeyDirect
     stores.records[KID] = replace(stores.records[KID], pepper_id="p9")
     with pytest.raises(StoreUnavailable):
         await directory.lookup(RIGHT)
+
+
+async def test_what_is_remembered_is_what_a_lookup_would_say(
+    directory: KeyDirectory, stores: FakeStores, clock: Clock
+) -> None:
+    text = make_key(KID, SECRET)
+    assert directory.remembered(text) is None
+    record = await directory.lookup(RIGHT)
+    assert directory.remembered(text) is record is not None
+    for almost in (text[:-1] + "_", text + " ", "SK-gw1_" + text[7:], make_key(KID, "w" * 43), "", "\u00e9"):
+        assert directory.remembered(almost) is None
+    clock.now += 60
+    assert directory.remembered(text) is None
+
+
+async def test_a_key_that_is_no_longer_in_force_is_not_remembered(
+    directory: KeyDirectory, stores: FakeStores, clock: Clock
+) -> None:
+    stores.records[KID] = replace(stores.records[KID], expires_at=1_030)
+    await directory.lookup(RIGHT)
+    clock.now = 1_029.9
+    assert directory.remembered(make_key(KID, SECRET)) is not None
+    clock.now = 1_030.0
+    assert directory.remembered(make_key(KID, SECRET)) is None
+
+
+async def test_a_changed_record_is_asked_for_again(directory: KeyDirectory, stores: FakeStores) -> None:
+    await directory.lookup(RIGHT)
+    assert await directory.lookup(WRONG) is None
+    directory.forget(KID)
+    assert directory.remembered(make_key(KID, SECRET)) is None
+    reads = stores.reads
+    await directory.lookup(RIGHT)
+    await directory.lookup(WRONG)
+    assert stores.reads == reads + 2
+
+
+async def test_the_memory_for_right_keys_is_bounded(directory: KeyDirectory, stores: FakeStores) -> None:
+    keys = [ParsedKey(f"{number:016d}", SECRET) for number in range(10_001)]
+    stores.records |= {key.kid: replace(stores.records[KID], kid=key.kid) for key in keys}
+    for key in keys:
+        await directory.lookup(key)
+    assert [directory.knows(key) for key in (keys[0], keys[1], keys[-1])] == [False, True, True]

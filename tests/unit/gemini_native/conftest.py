@@ -34,6 +34,9 @@ class Directory(KeyDirectory):
     def __init__(self) -> None:
         self.records = {name * 16: KeyRecord(name * 16, name * 16, "", "") for name in "KL"}
 
+    def remembered(self, text):
+        return None
+
     def knows(self, key):
         return key.kid in self.records
 
