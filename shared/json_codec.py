@@ -19,6 +19,8 @@ _INT64_MIN, _INT64_MAX = -(2**63), 2**64 - 1
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _BRACKETS = bytes.maketrans(b"[]{}", b"()()")
 _NO_MARKS = bytes(set(range(256)) - set(b"[]{},"))
+_DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
+_LONG_NUMBER = b"0" * 19  # every integer beyond 64 bits has as many digits
 # line ends for many client SDKs, although legal inside JSON strings
 _LINE_ENDS = {0x2028: "\\u2028", 0x2029: "\\u2029", 0x85: "\\u0085"}
 _LINE_END_BYTES = [(chr(code).encode(), escape.encode()) for code, escape in _LINE_ENDS.items()]
@@ -61,11 +63,11 @@ def encode(value: Any) -> bytes:
 
 def decode_reply(data: bytes) -> Any:
     """JSON of the upstream's. ValueError or RecursionError where it is none."""
-    # the arguments of a call are the client's data: only the standard library keeps integers of any length
-    if data.find(b'"functionCall"') < 0:
+    # the arguments of a call are the client's data: only the standard library keeps integers beyond 64 bits
+    if data.find(b'"functionCall"') < 0 or data.translate(_DIGITS).find(_LONG_NUMBER) < 0:
         try:
             return orjson.loads(data)
-        except orjson.JSONDecodeError:  # half a surrogate pair passes below
+        except orjson.JSONDecodeError:  # half a surrogate pair, NaN, depth: passes below
             pass
     return json.loads(data.decode())
 

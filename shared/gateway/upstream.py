@@ -5,7 +5,7 @@ answer.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from msgspec import Struct, structs
@@ -28,6 +28,7 @@ from shared.stores.protocols import Credential
 
 _HOP_TIME_S = 60.0
 _COUNT_TIME_S = 20.0
+_SHOWS_NOTHING = frozenset({Start, LooseSignature, End})
 _BROKEN = frozenset({"upstream_interrupted", "upstream_truncated", "upstream_timeout"})
 
 
@@ -53,6 +54,84 @@ class Hop(Struct):
 
     def go_on(self, token: str | None) -> None:
         self.number, self.token, self.refusals = self.number + 1, token, 0
+
+
+class Attempt:
+    """One try at an answer with one credential, over all its hops: what was read of it, and what of it may be shown.
+    Leaving it, however, notes what it used. After `failure` there is nothing to feed."""
+
+    def __init__(self, progress: Progress, slot: Credential, meter: Meter) -> None:
+        meter.outcome.attempts += 1
+        meter.outcome.use(slot)
+        self.number = meter.outcome.attempts  # stands beside other candidates and discarded attempts
+        self.reader = ReplyReader(drafts=progress.drafts)
+        self.hop = Hop()
+        self.fresh = False  # the reader stays in the finished hop until the next one speaks
+        self.failure: GatewayError | None = None
+        self._progress = progress
+        self._meter = meter
+        self._held: list[Event] = []
+
+    def __enter__(self) -> "Attempt":
+        return self
+
+    def __exit__(self, *exc: object) -> None:  # also where the client has left, or a stop sequence was found
+        if self.reader.started:
+            note(self._meter, self.reader, self.number)
+
+    def next_request(self) -> GenerateContentRequest:
+        self.fresh = self.hop.number > 0
+        return self.hop.request(self._progress.request)
+
+    def served_by(self, tier: str) -> None:
+        self._meter.outcome.service_tier = tier or self._meter.outcome.service_tier
+
+    def feed(self, chunks: Burst) -> list[Event]:
+        """What may be shown now. Where a `failure` cuts a burst short, what was said before it counts."""
+        if self.fresh:
+            self.reader.next_hop()
+            self.fresh = False
+        events: list[Event] = []
+        try:
+            self.reader.feed_all(chunks, events)
+        except GatewayError as failure:
+            self.failure = failure
+        return events if self._progress.shown else self._released(events)
+
+    def close(self) -> list[Event]:
+        """The last events, `End` last."""
+        events = self.reader.close()
+        return events if self._progress.shown else self._released(events)
+
+    def _released(self, events: list[Event]) -> list[Event]:
+        """Hold what shows nothing, so that an empty answer can still be asked for again."""
+        self._held += events
+        for event in events:
+            if type(event) not in _SHOWS_NOTHING:
+                self._progress.shown = True
+                break
+        else:
+            if not events or type(events[-1]) is not End:
+                return []
+        held, self._held = self._held, []
+        return held
+
+    def judge(self, end: Event) -> None:
+        """An answer without anything to show, or a fault of the model: once more, then an error."""
+        assert isinstance(end, End)
+        progress = self._progress
+        self._meter.outcome.finish_reason = end.reason
+        empty = not progress.shown and end.finish in ("stop", "no_output")
+        faulty = end.finish == "fault" and not progress.shown
+        if (empty or faulty) and not progress.refilled:
+            progress.refill(end.reason)
+            raise AskAgain
+        if end.finish == "account":
+            raise GatewayError("upstream_auth", "The upstream has disabled this project.", reason=end.reason.lower())
+        if faulty:
+            raise GatewayError(
+                "upstream_fault", f"The model's answer was unusable ({end.reason}).", reason=end.reason.lower()
+            )
 
 
 class Upstream:
@@ -86,9 +165,25 @@ class Upstream:
             slot = None
             try:
                 slot = await self.slot(progress.model_id, progress.bad_slots, credential_id)
-                async with aclosing(self._attempt(progress, slot, exchange, meter)) as bursts:
-                    async for events in bursts:
-                        yield events
+                with Attempt(progress, slot, meter) as attempt:
+                    while attempt.hop.wanted:
+                        try:
+                            async with self._open(progress, attempt.next_request(), slot, exchange) as bursts:
+                                attempt.served_by(bursts.service_tier)
+                                async for chunks in bursts:
+                                    exchange.mark_first_byte()
+                                    if events := attempt.feed(chunks):
+                                        yield events
+                                    if attempt.failure is not None:
+                                        raise attempt.failure
+                            attempt.hop.follow(attempt.reader, may_go_on=self.may_hop(attempt.hop, exchange))
+                        except GatewayError as error:
+                            hop, reader, fresh = attempt.hop, attempt.reader, attempt.fresh
+                            if not await self.resume(hop, reader, error, fresh=fresh, exchange=exchange):
+                                raise
+                    events = attempt.close()
+                attempt.judge(events[-1])
+                yield events
                 return
             except GatewayError as error:
                 if progress.shown or not await self.recovery.recover(error, progress, slot, model, exchange):
@@ -98,12 +193,12 @@ class Upstream:
 
     async def slot(self, model_id: str, bad: set[str], wanted: str | None) -> Credential:
         """A healthy credential, or the one that owns what the request refers to."""
-        passed = set(bad)
-        while True:
-            slot = await self.pool.choose(model_id, passed)
-            if wanted is None or slot.id == wanted:
-                return slot
+        slot = await self.pool.choose(model_id, bad)
+        passed = {*bad}
+        while wanted is not None and slot.id != wanted:
             passed.add(slot.id)
+            slot = await self.pool.choose(model_id, passed)
+        return slot
 
     async def count(
         self, request: GenerateContentRequest, model_id: str, exchange: Exchange, credential_id: str | None = None
@@ -175,44 +270,6 @@ class Upstream:
             )
         )
 
-    async def _attempt(
-        self, progress: Progress, slot: Credential, exchange: Exchange, meter: Meter
-    ) -> AsyncGenerator[list[Event]]:
-        outcome = meter.outcome
-        outcome.attempts += 1
-        outcome.use(slot)
-        call = outcome.attempts  # its usage stands beside those of other candidates and of discarded attempts
-        reader = ReplyReader(drafts=progress.drafts)
-        held: list[Event] = []
-        hop = Hop()
-        try:
-            while hop.wanted:
-                request = hop.request(progress.request)
-                fresh = hop.number > 0  # the reader stays in the finished hop until the next one speaks
-                try:
-                    async with self._open(progress, request, slot, exchange) as bursts:
-                        outcome.service_tier = bursts.service_tier or outcome.service_tier
-                        async for chunks in bursts:
-                            exchange.mark_first_byte()
-                            if fresh:
-                                reader.next_hop()
-                                fresh = False
-                            events, failure = _fed(reader, chunks)
-                            if events := self._release(events, held, progress):
-                                yield events
-                            if failure is not None:
-                                raise failure
-                    hop.follow(reader, may_go_on=self.may_hop(hop, exchange))
-                except GatewayError as error:
-                    if not await self.resume(hop, reader, error, fresh=fresh, exchange=exchange):
-                        raise
-            events = self._release(reader.close(), held, progress)
-        finally:  # also where the client has left, or a stop sequence was found
-            if reader.started:
-                note(meter, reader, call)
-        self._judge(events[-1], progress, meter)
-        yield events
-
     def may_hop(self, hop: Hop, exchange: Exchange) -> bool:
         return hop.number < self.settings.max_hops and exchange.remaining_s >= _HOP_TIME_S
 
@@ -231,34 +288,6 @@ class Upstream:
         hop.go_on(reader.continuation_token)
         return True
 
-    def _release(self, events: list[Event], held: list[Event], progress: Progress) -> list[Event]:
-        """Hold what shows nothing, so that an empty answer can still be asked for again."""
-        if progress.shown:
-            return events
-        held += events
-        if not events or all(isinstance(event, Start | LooseSignature) for event in held):
-            return []
-        if not all(isinstance(event, Start | LooseSignature | End) for event in held):
-            progress.shown = True
-        out, held[:] = held[:], []
-        return out
-
-    def _judge(self, end: Event, progress: Progress, meter: Meter) -> None:
-        """An answer without anything to show, or a fault of the model: once more, then an error."""
-        assert isinstance(end, End)
-        meter.outcome.finish_reason = end.reason
-        empty = not progress.shown and end.finish in ("stop", "no_output")
-        faulty = end.finish == "fault" and not progress.shown
-        if (empty or faulty) and not progress.refilled:
-            progress.refill(end.reason)
-            raise AskAgain
-        if end.finish == "account":
-            raise GatewayError("upstream_auth", "The upstream has disabled this project.", reason=end.reason.lower())
-        if faulty:
-            raise GatewayError(
-                "upstream_fault", f"The model's answer was unusable ({end.reason}).", reason=end.reason.lower()
-            )
-
 
 class _Whole:
     """The answer of a model that cannot stream, as a stream of one chunk."""
@@ -272,17 +301,6 @@ class _Whole:
         yield [self._chunk]
 
 
-def _fed(reader: ReplyReader, chunks: Burst) -> tuple[list[Event], GatewayError | None]:
-    """The events of a burst, and the failure that cut it short: what was said before it counts."""
-    events: list[Event] = []
-    try:
-        for chunk in chunks:
-            events += reader.feed(chunk)
-    except GatewayError as failure:
-        return events, failure
-    return events, None
-
-
 def note(meter: Meter, reader: ReplyReader, call: int) -> None:
     outcome = meter.outcome
     if reader.model_version:
@@ -292,4 +310,6 @@ def note(meter: Meter, reader: ReplyReader, call: int) -> None:
     if usage.estimated and not usage.prompt_tokens:
         usage = structs.replace(usage, prompt_tokens=meter.input_bound)
     # the header tells what was served; the body may not, or tell what was asked for
-    outcome.calls[call] = structs.replace(usage, service_tier=outcome.service_tier or usage.service_tier)
+    if outcome.service_tier and outcome.service_tier != usage.service_tier:
+        usage = structs.replace(usage, service_tier=outcome.service_tier)
+    outcome.calls[call] = usage

@@ -5,7 +5,7 @@ The finish reason may stand on an early chunk, on an extra chunk without content
 the answer, and the end without a finish reason is a failure.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from msgspec.structs import replace
@@ -69,6 +69,13 @@ class _Hop:
         self.candidate_seen = False
         self.block_reason: str | None = None
 
+    def count(self, text: str, kind: BlockKind) -> None:
+        if kind == "text":
+            self.text.append(text)
+            self.text_length += len(text)
+        else:
+            self.thought_length += len(text)
+
 
 class ReplyReader:
     """`feed` every chunk, then `close`. Function calls are held until a finish reason, because a parsed call may come
@@ -76,18 +83,18 @@ class ReplyReader:
 
     `usage` is the latest known at any time, `finish` the upstream's word for the running hop ("" so far),
     `continuation_token` the hop's latest token; `token_covers_output` says that nothing came after that token, so a
-    broken stream can resume there. `output_seen` means that an event with visible output left the reader. `drafts`
-    asks for the pictures among the thoughts, which are left out otherwise.
+    broken stream can resume there. `drafts` asks for the pictures among the thoughts, which are left out otherwise.
     """
 
     def __init__(self, *, drafts: bool = False) -> None:
         self._drafts = drafts
         self.started = False
+        self._identified = False  # nothing more to learn of who answers
         self.response_id = ""
         self.model_version = ""
-        self.output_seen = False
         self._next_index = 0
-        self._open: tuple[int, BlockKind] | None = None
+        self._open_kind: BlockKind | None = None  # of the block that more text belongs to, if one is open
+        self._open_index = 0
         self._held: list[Mapping[str, Any]] = []
         self._hop = _Hop(0)
         self._earlier: Usage | None = None
@@ -122,47 +129,67 @@ class ReplyReader:
     def feed(self, chunk: Mapping[str, Any]) -> list[Event]:
         """The events of one chunk. An error object raises the `GatewayError` that it means: its own kind before
         anything was read, `upstream_interrupted` with the finer word as `reason` after."""
+        events: list[Event] = []
+        self.feed_all((chunk,), events)
+        return events
+
+    def feed_all(self, chunks: Iterable[Mapping[str, Any]], events: list[Event]) -> None:
+        """The same for chunks that came together; on a failure `events` has what was said before it."""
+        self._usage = None
+        for chunk in chunks:
+            if not self._read_more_text(chunk, events):
+                self._read_chunk(chunk, events)
+
+    def _read_more_text(self, chunk: Mapping[str, Any], events: list[Event]) -> bool:
+        """Nearly every chunk says nothing but some more text, and a count: whether this one did, and was read. It does
+        what `_read_chunk` would."""
+        try:
+            (candidate,) = chunk["candidates"]
+            (part,) = candidate["content"]["parts"]
+            metadata = chunk["usageMetadata"]
+            text, counted = part["text"], metadata["promptTokenCount"]
+        except (KeyError, TypeError, ValueError):
+            return False
+        if counted is None or "error" in chunk or "promptFeedback" in chunk or not self._identified:
+            return False
+        if len(candidate) > 2 or (len(candidate) == 2 and candidate.get("index") != 0):
+            return False  # it says more
+        if self._held:
+            self._held.append(part)
+        elif not self._run_on(part, text, events):
+            return False
+        hop = self._hop
+        hop.token_is_fresh = False
+        hop.usage_metadata, hop.usage_is_last = metadata, True
+        return True
+
+    def _run_on(self, part: Mapping[str, Any], text: Any, events: list[Event]) -> bool:
+        """Whether a part is more text of the open block and nothing else, and was read."""
+        hop, kind = self._hop, self._open_kind
+        if kind is None or type(text) is not str or not text or not hop.part_starts:
+            return False
+        if len(part) != 1 if kind == "text" else len(part) != 2 or part.get("thought") is not True:
+            return False
+        events.append(BlockDelta(self._open_index, text))
+        hop.count(text, kind)
+        return True
+
+    def _read_chunk(self, chunk: Mapping[str, Any], events: list[Event]) -> None:
         if not isinstance(chunk, dict):
             raise GatewayError("upstream_invalid_response", "A chunk of the upstream's reply is no object.")
         if "error" in chunk:
             raise self._failure(chunk)
-        events: list[Event] = []
-        self._usage = None
         self._hop.chunk_seen = True
-        if not (self.response_id and self.model_version):
+        if not self._identified:
             self._identify(chunk, events)
-        if not self._read_more_text(chunk, events):
-            candidate = _first_candidate(chunk)
-            if candidate is not None:
-                self._read_candidate(candidate, events)
+        candidate = _first_candidate(chunk)
+        if candidate is not None:
+            self._read_candidate(candidate, events)
         if "promptFeedback" in chunk:
             self._read_feedback(chunk["promptFeedback"])
         metadata = chunk.get("usageMetadata")
         if has_counters(metadata):
             self._hop.usage_metadata, self._hop.usage_is_last = metadata, True
-        return events
-
-    def _read_more_text(self, chunk: Mapping[str, Any], events: list[Event]) -> bool:
-        """Nearly every chunk says nothing but some more text of the open block: whether this one did, and was read. It
-        does what `_read_candidate` would."""
-        block = self._open
-        if block is None or self._held:
-            return False
-        try:
-            (candidate,) = chunk["candidates"]
-            (part,) = candidate["content"]["parts"]
-            text = part["text"]
-        except (KeyError, TypeError, ValueError):
-            return False
-        hop = self._hop
-        kind = "text" if len(part) == 1 else "reasoning" if len(part) == 2 and part.get("thought") is True else ""
-        says_more = len(candidate) > 2 or (len(candidate) == 2 and candidate.get("index") != 0)
-        if says_more or block[1] != kind or not isinstance(text, str) or not text or not hop.part_starts:
-            return False
-        hop.usage_is_last = hop.token_is_fresh = False
-        events.append(BlockDelta(block[0], text))
-        self._count_text(text, block[1])
-        return True
 
     def next_hop(self) -> None:
         """Continue with the chunks of another upstream call: a long decode goes on, or a broken stream resumes. The
@@ -206,6 +233,7 @@ class ReplyReader:
             self.model_version = version.rpartition("/")[2]
         if not self.response_id and isinstance(response_id, str):
             self.response_id = response_id
+        self._identified = bool(self.model_version and self.response_id)
         if not self.started:
             self.started = True
             metadata = chunk.get("usageMetadata")
@@ -275,8 +303,9 @@ class ReplyReader:
     def _release(self, finish: Finish, events: list[Event]) -> None:
         """Let the held parts go; a fault of the model forbids its calls, not what it said."""
         held, self._held = self._held, []
+        void = finish in ("fault", "account")
         for part in held:
-            if finish not in ("fault", "account") or "functionCall" not in part:
+            if not (self._run_on(part, part.get("text"), events) or (void and "functionCall" in part)):
                 self._read_part(part, events)
 
     def _read_part(self, part: Mapping[str, Any], events: list[Event]) -> None:
@@ -292,36 +321,26 @@ class ReplyReader:
         if event is not None:
             self._close_block(events)
             self._next_index += 1
-            self.output_seen = self.output_seen or not isinstance(event, ServerTool)
             events.append(event)
-        elif signature and self._open and self._open[1] == "text":
+        elif signature and self._open_kind == "text":
             self._close_block(events, signature)
         elif signature and part.get("thought") is not True:
             events.append(LooseSignature(signature))
 
     def _read_text(self, text: str, kind: BlockKind, signature: str | None, events: list[Event]) -> None:
         hop = self._hop
-        if self._open is None or self._open[1] != kind:
+        if self._open_kind != kind:
             self._close_block(events)
-            self._open = (self._next_index, kind)
+            self._open_index, self._open_kind = self._next_index, kind
             self._next_index += 1
             hop.part_starts.append(hop.text_length if kind == "text" else None)
-            events.append(BlockStart(self._open[0], kind))
+            events.append(BlockStart(self._open_index, kind))
         elif not hop.part_starts:  # a block that runs on from the hop before
             hop.part_starts.append(0 if kind == "text" else None)
-        events.append(BlockDelta(self._open[0], text))
-        self._count_text(text, kind)
+        events.append(BlockDelta(self._open_index, text))
+        hop.count(text, kind)
         if signature:
             self._close_block(events, signature)
-
-    def _count_text(self, text: str, kind: BlockKind) -> None:
-        hop = self._hop
-        if kind == "text":
-            hop.text.append(text)
-            hop.text_length += len(text)
-            self.output_seen = True
-        else:
-            hop.thought_length += len(text)
 
     def _read_other(self, part: Mapping[str, Any], signature: str | None) -> Event | None:
         """The event of a part that is no text; None for one that shows nothing: a draft image among the thoughts, or a
@@ -345,9 +364,9 @@ class ReplyReader:
         return None
 
     def _close_block(self, events: list[Event], signature: str | None = None) -> None:
-        if self._open is not None:
-            events.append(BlockEnd(self._open[0], signature))
-            self._open = None
+        if self._open_kind is not None:
+            events.append(BlockEnd(self._open_index, signature))
+            self._open_kind = None
 
     def _citations(self) -> list[Citation]:
         hop = self._hop

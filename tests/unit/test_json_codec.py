@@ -88,12 +88,27 @@ def test_accepted(raw, value):
 
 @given(
     st.dictionaries(
-        st.text(max_size=3), st.integers() | st.floats(allow_nan=False) | st.text() | st.lists(st.integers())
+        st.text(max_size=3),
+        st.integers()
+        | st.integers(-(2**66), 2**66)
+        | st.floats(allow_nan=False)
+        | st.text()
+        | st.text("0123456789", min_size=17, max_size=20)
+        | st.lists(st.integers()),
     )
 )
 def test_the_arguments_of_a_call_are_what_the_upstream_wrote(args):
     """Integers of any length, infinities, halves of surrogate pairs: as the standard library reads them."""
     data = json.dumps({"functionCall": {"name": "f", "args": args}}).encode()
+    read = decode_reply(data)
+    assert read == json.loads(data)
+    assert json.dumps(read) == json.dumps(json.loads(data))
+
+
+@pytest.mark.parametrize("number", [2**63 - 1, 2**63, 2**64 - 1, 2**64, 10**19, 10**18, 10**40, "9" * 25, 0.1, 1e300])
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_numbers_of_any_length_in_a_call_are_exact(number, sign):
+    data = b'{"functionCall":{"name":"f","args":{"a":[%s%s]}}}' % (sign.encode(), str(number).encode())
     read = decode_reply(data)
     assert read == json.loads(data)
     assert json.dumps(read) == json.dumps(json.loads(data))

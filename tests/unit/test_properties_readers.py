@@ -72,7 +72,12 @@ TEXT_CANDIDATES = st.fixed_dictionaries(
 )
 TEXT_CHUNKS = st.fixed_dictionaries(
     {"candidates": st.lists(TEXT_CANDIDATES, min_size=1, max_size=2) | JSON},
-    optional={"usageMetadata": st.just({"promptTokenCount": 3}), "promptFeedback": JSON, "modelVersion": st.just("m")},
+    optional={
+        "usageMetadata": st.just({"promptTokenCount": 3}) | JSON,
+        "promptFeedback": JSON,
+        "modelVersion": st.just("m"),
+        "responseId": st.just("r"),
+    },
 )
 
 
@@ -80,14 +85,23 @@ def _chunk_of(part: dict[str, Any], **candidate: Any) -> dict[str, Any]:
     return {"candidates": [{"content": {"parts": [part], "role": "model"}, **candidate}], "modelVersion": "m"}
 
 
-PLAIN_CHUNKS = st.sampled_from(
+COUNT = {"promptTokenCount": 3}
+PLAIN = [
+    *[_chunk_of({"text": "a"}, index=0)] * 3,
+    _chunk_of({"text": "b", "thought": True}),
+    _chunk_of({"text": "c"}, index=1),
+    _chunk_of({"text": "d"}, index=0, continuationToken="t"),
+    _chunk_of({"text": "", "thoughtSignature": "c2ln"}),
+    {**_chunk_of({"text": "e"}), "usageMetadata": COUNT, "promptFeedback": {"blockReason": "OTHER"}},
+    {**_chunk_of({"text": "f"}), "usageMetadata": {"promptTokenCount": None}},
+    _chunk_of({"functionCall": {"name": "f"}}),
+    _chunk_of({"text": "g"}, finishReason="STOP"),
+]
+PLAIN_CHUNKS = st.sampled_from(PLAIN)
+COUNTED = st.sampled_from(
     [
-        *[_chunk_of({"text": "a"}, index=0)] * 3,
-        _chunk_of({"text": "b", "thought": True}),
-        _chunk_of({"text": "c"}, index=1),
-        _chunk_of({"text": "d"}, index=0, continuationToken="t"),
-        _chunk_of({"text": "", "thoughtSignature": "c2ln"}),
-        {**_chunk_of({"text": "e"}), "usageMetadata": {"promptTokenCount": 3}},
+        *({"responseId": "r", "usageMetadata": COUNT} | chunk for chunk in PLAIN),
+        {**_chunk_of({"text": "h"}), "usageMetadata": COUNT, "error": {"code": 503}},
     ]
 )
 
@@ -96,6 +110,9 @@ class GeneralReader(ReplyReader):
     """Reads every chunk in the general way."""
 
     def _read_more_text(self, chunk: Any, events: list[Event]) -> bool:
+        return False
+
+    def _run_on(self, part: Any, text: Any, events: list[Event]) -> bool:
         return False
 
 
@@ -107,7 +124,7 @@ def said(reader: ReplyReader, chunks: list[Any]) -> list[Any]:
             if number % 4 == 3:
                 reader.next_hop()
             told += [reader.feed(chunk), reader.usage, reader.finish, reader.token_covers_output]
-            told += [reader.hop_output_seen, reader.output_seen, reader.response_id, reader.model_version]
+            told += [reader.hop_output_seen, reader.response_id, reader.model_version]
         told += [reader.close(), reader.usage]
     except GatewayError as error:
         told.append((error.kind, error.message))
@@ -115,9 +132,34 @@ def said(reader: ReplyReader, chunks: list[Any]) -> list[Any]:
 
 
 @settings(max_examples=300)
-@given(st.lists(PLAIN_CHUNKS, max_size=8) | st.lists(PLAIN_CHUNKS | TEXT_CHUNKS | CANDIDATES, max_size=7))
+@given(
+    st.lists(COUNTED, max_size=12)
+    | st.lists(PLAIN_CHUNKS | COUNTED, max_size=8)
+    | st.lists(COUNTED | TEXT_CHUNKS | CANDIDATES, max_size=7)
+)
 def test_more_of_a_text_is_read_as_any_other_chunk(chunks: list[Any]) -> None:
     assert said(ReplyReader(), chunks) == said(GeneralReader(), chunks)
+
+
+@given(st.lists(PLAIN_CHUNKS | COUNTED, max_size=12), st.integers(0, 12))
+def test_chunks_that_came_together_are_read_as_if_alone(chunks: list[Any], cut: int) -> None:
+    together, alone = ReplyReader(), ReplyReader()
+    heard: list[list[Event]] = [[], []]
+    failures = []
+    for reader, bursts, events in (
+        (together, [chunks[:cut], chunks[cut:]], heard[0]),
+        (alone, [[chunk] for chunk in chunks], heard[1]),
+    ):
+        try:
+            for burst in bursts:
+                reader.feed_all(burst, events)
+            events += reader.close()
+            failures.append("")
+        except GatewayError as error:
+            failures.append(error.message)
+    assert heard[0] == heard[1]
+    assert failures[0] == failures[1]
+    assert together.usage == alone.usage
 
 
 COUNTED_CHUNKS = st.sampled_from(

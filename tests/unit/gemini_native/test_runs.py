@@ -124,7 +124,7 @@ def _story(bursts, *, usages, echo):
             break
     shown += _bytes(attempt.end_hop())
     reader, join = attempt.reader, attempt.join
-    told = [reader.usage, reader.finish, reader.response_id, reader.model_version, reader.output_seen]
+    told = [reader.usage, reader.finish, reader.response_id, reader.model_version]
     told += [reader.started, reader.continuation_token, reader.token_covers_output, reader.hop_output_seen]
     try:
         told += [attempt.end(), attempt.visible, _bytes(attempt.rest(void=True))]
