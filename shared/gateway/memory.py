@@ -41,6 +41,11 @@ class Memory:
         self.references: dict[str, Item] = {}
 
     @property
+    def background(self) -> bool:
+        """The loaded body asks for an answer that its client does not wait for."""
+        return self._refs.background
+
+    @property
     def items(self) -> list[Item]:
         return [*self.history, *self.references.values()]
 
@@ -91,6 +96,8 @@ class Memory:
 
     async def _load_references(self) -> None:
         """Kept items that the input names: from the history, else from the response that they came with."""
+        if not self._refs.items:
+            return
         known = {str(item.get("id")): item for item in self.history}
         wanted = [item_id for item_id in self._refs.items if item_id not in known]
         homes = {item_id: self._dialect.response_of_item(item_id) for item_id in wanted}

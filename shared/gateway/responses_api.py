@@ -52,7 +52,7 @@ class ResponsesApi:
             return upgrade_refused()
         key, body = await self._received(request, exchange, endpoint)
         memory = await self._memory(body, key, exchange, dialect)
-        if dialect.state_refs(body).background and not dialect.wants_stream(body):
+        if memory.background and not dialect.wants_stream(body):
             await self._accepted(body, key, exchange, dialect, memory)
             response = await self._background.begin(body, key, exchange, dialect, memory, endpoint)
             return json_response(200, response)

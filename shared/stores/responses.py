@@ -18,6 +18,7 @@ from shared.stores.aws import Aws, AwsFailure, retrying
 from shared.stores.protocols import KeptDocument, StoreConflict
 
 PIECE_BYTES = 350_000  # below 400 KB with its names and keys
+_SMALL_BYTES = 8_192  # what a window of 13 bits holds
 _BATCH = 100  # the most keys of one BatchGetItem
 _AT_ONCE = 8
 _TRIES = 4
@@ -60,18 +61,19 @@ class DynamoResponseStore:
         *,
         if_state: Collection[str] | None = None,
     ) -> None:
-        packed = zlib.compress(encode(document.body), 6)
+        packed = _packed(encode(document.body))
         pieces = [packed[start : start + PIECE_BYTES] for start in range(0, len(packed), PIECE_BYTES)]
         pk, generation = _partition(acct, document_id), secrets.token_hex(6)
-        limit = asyncio.Semaphore(_AT_ONCE)
+        if len(pieces) > 1:
+            limit = asyncio.Semaphore(_AT_ONCE)
 
-        async def write(number: int) -> None:
-            async with limit:
-                key = _item_key(pk, _piece_key(generation, number))
-                item = {**key, "data": {"B": pieces[number]}, "ttl": {"N": str(expires_at)}}
-                await self._put({"Item": item})
+            async def write(number: int) -> None:
+                async with limit:
+                    key = _item_key(pk, _piece_key(generation, number))
+                    item = {**key, "data": {"B": pieces[number]}, "ttl": {"N": str(expires_at)}}
+                    await self._put({"Item": item})
 
-        await asyncio.gather(*(write(number) for number in range(1, len(pieces))))
+            await asyncio.gather(*(write(number) for number in range(1, len(pieces))))
         head = {
             **_item_key(pk, _HEAD),
             "st": {"S": document.state},
@@ -148,6 +150,14 @@ def _condition(if_state: Collection[str] | None) -> dict[str, Any]:
     states = {f"s{number}": state for number, state in enumerate(sorted(if_state))}
     listed = ", ".join(f":{name}" for name in states)
     return expressions({"ConditionExpression": f"#st IN ({listed})"}, states)
+
+
+def _packed(data: bytes) -> bytes:
+    """As small as zlib makes it at its usual level. A document that its smallest windows hold needs no larger ones,
+    whose allocation would cost more than the work."""
+    small = len(data) <= _SMALL_BYTES
+    packer = zlib.compressobj(6, wbits=13, memLevel=5) if small else zlib.compressobj(6)
+    return packer.compress(data) + packer.flush()
 
 
 def _joined(head: Mapping[str, Any], pieces: Mapping[tuple[str, str], bytes]) -> KeptDocument | None:

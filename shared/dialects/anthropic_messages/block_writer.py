@@ -1,4 +1,4 @@
-"""Content blocks as stream events: one open at a time, indices without gaps, nothing left open.
+"""Content blocks in their order: one open at a time, indices without gaps, nothing left open.
 
 The official accumulators index their list of blocks by `index` and merge deltas by type, so order is all they rely on;
 this class is the only place that counts and closes blocks.
@@ -7,47 +7,34 @@ this class is the only place that counts and closes blocks.
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from msgspec import Struct
+from shared.dialects.anthropic_messages.outputs import Output
 
-from shared.json_codec import encode_text
-
-Pair = tuple[str, dict[str, Any]]  # the event's name and its data
 Prose = Literal["text", "thinking"]
 Citations = tuple[Mapping[str, Any], ...]
 
 
-class Piece(Struct, frozen=True):
-    """New text of an open block, which nearly all events are: `pair` in short."""
-
-    index: int
-    kind: Prose
-    text: str
-
-    @property
-    def pair(self) -> Pair:
-        name = "content_block_delta"
-        return name, {"type": name, "index": self.index, "delta": {"type": f"{self.kind}_delta", self.kind: self.text}}
-
-
 class BlockWriter:
-    """Writes blocks into a list that `take` empties. `unsigned` makes the envelope of a thought without a signature of
-    its own: clients drop thinking whose `signature` is empty."""
+    """Writes blocks to `output`, which the first one begins. `opening` makes the message without blocks, `unsigned`
+    the envelope of a thought without a signature of its own: clients drop thinking whose `signature` is empty."""
 
-    def __init__(self, unsigned: Callable[[], str]) -> None:
+    def __init__(self, output: Output, opening: Callable[[], dict[str, Any]], unsigned: Callable[[], str]) -> None:
+        self._output = output
+        self._opening = opening
         self._unsigned = unsigned
+        self._begun = False
         self._index = -1
         self._open: Prose | None = None
         self._citations: Citations = ()
         self.said = ""  # last, in the open block
-        self._pairs: list[Pair | Piece] = []
 
     @property
     def thinking_open(self) -> bool:
         return self._open == "thinking"
 
-    def take(self) -> list[Pair | Piece]:
-        pairs, self._pairs = self._pairs, []
-        return pairs
+    def begin(self) -> None:
+        if not self._begun:
+            self._begun = True
+            self._output.begin(self._opening())
 
     def text(self, text: str, citations: Citations = ()) -> None:
         """Text of the open run, or of a new one where the citations differ."""
@@ -55,7 +42,7 @@ class BlockWriter:
             self.end()
             self._start({"type": "text", "text": "", "citations": []} if citations else {"type": "text", "text": ""})
             self._open, self._citations = "text", citations
-        self._pairs.append(Piece(self._index, "text", text))
+        self._output.text(text)
         self.said = text
 
     def fenced(self, info: str, body: str) -> None:
@@ -76,13 +63,13 @@ class BlockWriter:
             self._start({"type": "thinking", "thinking": "", "signature": ""})
             self._open = "thinking"
         if text:
-            self._pairs.append(Piece(self._index, "thinking", text))
+            self._output.text(text)
 
     def sign(self, envelope: str) -> None:
         """End the open thought, or an empty one made for it. The signature goes out once and whole: accumulators
         replace it."""
         self.thinking()
-        self._delta({"type": "signature_delta", "signature": envelope})
+        self._output.delta({"type": "signature_delta", "signature": envelope})
         self._stop()
 
     def call(self, block: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
@@ -90,7 +77,7 @@ class BlockWriter:
         which must make exactly one JSON object."""
         self.end()
         self._start({**block, "input": {}})
-        self._delta({"type": "input_json_delta", "partial_json": encode_text(dict(arguments))})
+        self._output.input(arguments)
         self._stop()
 
     def whole(self, block: Mapping[str, Any]) -> None:
@@ -105,19 +92,14 @@ class BlockWriter:
             self.sign(self._unsigned())
         elif self._open == "text":
             for citation in self._citations:
-                self._delta({"type": "citations_delta", "citation": dict(citation)})
+                self._output.delta({"type": "citations_delta", "citation": dict(citation)})
             self._stop()
 
     def _start(self, block: dict[str, Any]) -> None:
+        self.begin()
         self._index += 1
-        self._emit("content_block_start", content_block=block)
-
-    def _delta(self, delta: dict[str, Any]) -> None:
-        self._emit("content_block_delta", delta=delta)
+        self._output.start(self._index, block)
 
     def _stop(self) -> None:
         self._open = None
-        self._emit("content_block_stop")
-
-    def _emit(self, name: str, **fields: Any) -> None:
-        self._pairs.append((name, {"type": name, "index": self._index, **fields}))
+        self._output.stop()

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from shared.gemini.signatures import same_generation
 from shared.gemini.types import Part
+from shared.json_codec import encode
 
 # What was signed: a function call, a text, or nothing (a thought without a signature of its own).
 Kind = Literal["fc", "text", "th"]
@@ -92,8 +93,7 @@ def _server_part(value: Any) -> Part | None:
 
 
 def _encode(value: Mapping[str, Any]) -> str:
-    data = json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode()
-    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+    return base64.urlsafe_b64encode(encode(value)).decode().rstrip("=")
 
 
 def _decode(text: Any) -> Any:

@@ -2,17 +2,14 @@
 
 import hashlib
 
-_BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_BASE62 = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_DIGITS = bytes(_BASE62[byte % 62] for byte in range(256))
 
 
 def public_id(prefix: str, request_id: str, *words: str) -> str:
     """`prefix` and 24 base62 characters; the same words give the same id. Request ids hold 80 bits of chance."""
-    number = int.from_bytes(hashlib.sha256("\n".join((prefix, request_id, *words)).encode()).digest())
-    digits: list[str] = []
-    for _ in range(24):
-        number, digit = divmod(number, 62)
-        digits.append(_BASE62[digit])
-    return prefix + "".join(digits)
+    digest = hashlib.sha256("\n".join((prefix, request_id, *words)).encode()).digest()
+    return prefix + digest[:24].translate(_DIGITS).decode()
 
 
 def request_label(request_id: str) -> str:

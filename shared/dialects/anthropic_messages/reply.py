@@ -1,18 +1,18 @@
 """Reply events as Anthropic messages: a stream of named events, or one message folded from the same events.
 
-`Message` turns reply events into (name, data) pairs; `MessagesRenderer` frames them, `fold` merges them the way the
-official SDKs' accumulators do. So a buffered answer equals its stream by construction.
+`Message` turns reply events into content blocks; the output that it writes to makes stream events or one message of
+them. So a buffered answer equals its stream by construction.
 """
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from shared.dialects.anthropic_messages.block_writer import BlockWriter, Pair, Piece
+from shared.dialects.anthropic_messages.block_writer import BlockWriter
 from shared.dialects.anthropic_messages.envelope import Kind, seal
 from shared.dialects.anthropic_messages.errors import error_frame
 from shared.dialects.anthropic_messages.ids import public_id
 from shared.dialects.anthropic_messages.options import MessagesOptions
+from shared.dialects.anthropic_messages.outputs import FoldedOutput, Output, StreamOutput
 from shared.dialects.anthropic_messages.search import (
     CitedText,
     read_searches,
@@ -23,7 +23,6 @@ from shared.dialects.anthropic_messages.search import (
 from shared.dialects.anthropic_messages.stops import ending
 from shared.dialects.anthropic_messages.usage import final_usage, start_usage
 from shared.dialects.contract import ReplyContext, Translation
-from shared.dialects.running_text import MARK, RunningText, around
 from shared.errors import GatewayError
 from shared.events import (
     BlockDelta,
@@ -50,17 +49,18 @@ _PING = frame(encode({"type": "ping"}), "ping")
 
 
 class Message:
-    """One candidate's events as stream events.
+    """One candidate's events, written to `output`.
 
     Nothing leaves before there is something to show, so that an early failure keeps its own status. A tool call and
     what follows it wait for the end: the end may forbid the call, and a search is shown before it. Where only server
     tools were declared, the text waits too, because its sources stand in front of it.
     """
 
-    def __init__(self, options: MessagesOptions, reply: ReplyContext) -> None:
+    def __init__(self, options: MessagesOptions, reply: ReplyContext, output: Output) -> None:
         self._options = options
         self._reply = reply
-        self._writer = BlockWriter(lambda: seal(options.family, "th", "", ""))
+        self._output = output
+        self._writer = BlockWriter(output, self._opening, lambda: seal(options.family, "th", "", ""))
         self._text_waits = options.only_server_tools and bool(options.server_tools & {"web_search", "web_fetch"})
         self._held: list[Event] = []
         self._citations: list[Citation] = []
@@ -72,12 +72,11 @@ class Message:
         self._code_id = ""
         self._searches = 0
         self._fetches = 0
-        self._started = False
         self._counted: Usage | None = None
         self._ending: dict[str, Any] | None = None
 
-    def feed(self, event: Event) -> list[Pair | Piece]:
-        """The pairs of one event. An `End` that is no end of an answer raises the `GatewayError` that it means."""
+    def feed(self, event: Event) -> None:
+        """Writes what one event shows. An `End` that is no end of an answer raises the `GatewayError` that it means."""
         match event:
             case BlockDelta():  # first, as most are
                 if self._held:
@@ -86,9 +85,8 @@ class Message:
                     self._show_text(event.text)
             case Start():
                 self._counted = event.usage
-                return []
             case Logprobs():
-                return []
+                pass
             case Citation():
                 self._citations.append(event)
             case ServerTool():
@@ -97,30 +95,23 @@ class Message:
                 self._end(event)
             case _ if self._held or self._waits(event):
                 self._held.append(event)
+                self._calls += isinstance(event, ToolCall)
             case _:
                 self._show(event)
-        return self._opened(self._writer.take())
 
     def go_on(self, text: str) -> None:
         """More text in the block of the delta just fed, which was shown at once and so is this: the caller frames it
         itself."""
         self._writer.said = text
 
-    def close(self, usage: Usage) -> list[Pair | Piece]:
+    def close(self, usage: Usage) -> None:
         if self._ending is None:
             raise GatewayError("upstream_truncated", "The upstream's reply ended before it was complete.")
-        counted = final_usage(usage, searches=self._searches, fetches=self._fetches)
-        tail: list[Pair | Piece] = [
-            ("message_delta", {"type": "message_delta", "delta": self._ending, "usage": counted}),
-            ("message_stop", {"type": "message_stop"}),
-        ]
-        return self._opened(tail)
+        self._writer.begin()
+        self._output.finish(self._ending, final_usage(usage, searches=self._searches, fetches=self._fetches))
 
-    def _opened(self, pairs: list[Pair | Piece]) -> list[Pair | Piece]:
-        if self._started or not pairs:
-            return pairs
-        self._started = True
-        message: dict[str, Any] = {
+    def _opening(self) -> dict[str, Any]:
+        return {
             "id": public_id("msg_", self._reply.request_id),
             "type": "message",
             "role": "assistant",
@@ -130,7 +121,6 @@ class Message:
             "stop_sequence": None,
             "usage": start_usage(self._options, self._counted),
         }
-        return [("message_start", {"type": "message_start", "message": message}), *pairs]
 
     def _waits(self, event: Event) -> bool:
         match event:
@@ -141,12 +131,14 @@ class Message:
         return False
 
     def _end(self, end: End) -> None:
-        calls = sum(isinstance(event, ToolCall) for event in self._held)
-        self._ending = ending(end, calls=calls)
+        self._ending = ending(end, calls=self._calls)
         self._show_server_tools(end)
         held, self._held = self._held, []
         for event in held:
-            self._show(event)
+            if type(event) is BlockDelta:
+                self._show_text(event.text)
+            else:
+                self._show(event)
         self._writer.end()
 
     def _show_server_tools(self, end: End) -> None:
@@ -175,8 +167,6 @@ class Message:
 
     def _show(self, event: Event) -> None:
         match event:
-            case BlockDelta():
-                self._show_text(event.text)
             case BlockStart(kind=kind):
                 self._reasoning = kind == "reasoning"
             case BlockEnd(signature=str(signature)) if self._reasoning and self._writer.thinking_open:
@@ -242,40 +232,34 @@ class MessagesRenderer:
     """Frames of one streamed message. This dialect has one choice only."""
 
     def __init__(self, translation: Translation, reply: ReplyContext) -> None:
-        self._message = Message(translation.options, reply)
+        self._output = StreamOutput()
+        self._message = Message(translation.options, reply, self._output)
         self._request_id = reply.error_id
-        self._running = RunningText(-1, b"", b"")
-        self._block = -1  # what the last event brought text of
+        self._block = -1  # whose text was shown at once by the last event
 
     def feed(self, event: Event, choice: int = 0) -> bytes:
         if type(event) is not BlockDelta:
             self._block = -1
-            return self._frames(self._message.feed(event))
+            self._message.feed(event)
+            return self._output.take()
         if event.index == self._block:
             self._message.go_on(event.text)
-            return self._running.frame(event.text)
-        pairs = self._message.feed(event)
-        if pairs and isinstance(pairs[-1], Piece):
+            return self._output.more(event.text)
+        self._message.feed(event)
+        frames = self._output.take()
+        if frames:
             self._block = event.index
-        return self._frames(pairs)
+        return frames
 
     def close(self, usage: Usage) -> bytes:
-        return self._frames(self._message.close(usage))
+        self._message.close(usage)
+        return self._output.take()
 
     def fail(self, error: GatewayError) -> bytes:
         return error_frame(error, self._request_id)
 
     def heartbeat(self) -> bytes:
         return _PING
-
-    def _frames(self, pairs: Iterable[Pair | Piece]) -> bytes:
-        return b"".join([self._piece(pair) if isinstance(pair, Piece) else _frame(*pair) for pair in pairs])
-
-    def _piece(self, piece: Piece) -> bytes:
-        if piece.index != self._running.index:
-            sample = Piece(piece.index, piece.kind, MARK)
-            self._running = RunningText(piece.index, *around(_frame(*sample.pair)))
-        return self._running.frame(piece.text)
 
 
 def renderer(translation: Translation, reply: ReplyContext) -> MessagesRenderer:
@@ -286,52 +270,9 @@ def fold(
     choices: Sequence[Iterable[Event]], translation: Translation, reply: ReplyContext, usage: Usage
 ) -> dict[str, Any]:
     """The message object. Raises the `GatewayError` that an `End` means which is no end of an answer."""
-    state = Message(translation.options, reply)
-    pairs = [pair for event in choices[0] for pair in state.feed(event)]
-    return merged([*pairs, *state.close(usage)])
-
-
-def merged(pairs: Iterable[Pair | Piece]) -> dict[str, Any]:
-    """The message that an accumulator makes of stream events in their order."""
-    message: dict[str, Any] = {}
-    pieces: list[str] = []
-    for pair in pairs:
-        if isinstance(pair, Piece):
-            pieces.append(pair.text)
-            continue
-        name, data = pair
-        match name:
-            case "message_start":
-                message = {**data["message"], "content": []}
-            case "content_block_start":
-                message["content"].append(dict(data["content_block"]))
-            case "content_block_delta":
-                _merge_delta(message["content"][-1], data["delta"], pieces)
-            case "content_block_stop":
-                _settle(message["content"][-1], pieces)
-                pieces.clear()
-            case "message_delta":
-                message |= {**data["delta"], "usage": {**message["usage"], **data["usage"]}}
-    return message
-
-
-def _merge_delta(block: dict[str, Any], delta: dict[str, Any], pieces: list[str]) -> None:
-    match delta["type"]:
-        case "input_json_delta":
-            pieces.append(delta["partial_json"])
-        case "signature_delta":
-            block["signature"] = delta["signature"]
-        case "citations_delta":
-            block["citations"] = [*block["citations"], delta["citation"]]
-
-
-def _settle(block: dict[str, Any], pieces: list[str]) -> None:
-    match block["type"]:
-        case "text" | "thinking":
-            block[block["type"]] = "".join(pieces)
-        case "tool_use" | "server_tool_use":
-            block["input"] = json.loads("".join(pieces))
-
-
-def _frame(name: str, data: Mapping[str, Any]) -> bytes:
-    return frame(encode(data), name)
+    output = FoldedOutput()
+    message = Message(translation.options, reply, output)
+    for event in choices[0]:
+        message.feed(event)
+    message.close(usage)
+    return output.message

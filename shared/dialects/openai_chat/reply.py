@@ -7,170 +7,24 @@ SDK's accumulator does. So a buffered answer equals its stream by construction.
 import base64
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
+
+from msgspec import Struct
 
 from shared.dialects.contract import ReplyContext, Translation
 from shared.dialects.openai.errors import error_frame
+from shared.dialects.openai_chat.choice import Choice, Delta
 from shared.dialects.openai_chat.options import ChatOptions
 from shared.dialects.openai_chat.usage import chat_usage
 from shared.dialects.running_text import MARK, RunningText, around
 from shared.errors import GatewayError
-from shared.events import (
-    BlockDelta,
-    BlockStart,
-    Citation,
-    Code,
-    CodeResult,
-    End,
-    Event,
-    Logprobs,
-    Media,
-    Start,
-    ToolCall,
-    Usage,
-)
-from shared.gemini.audio import sample_rate, wav_header
-from shared.json_codec import encode, encode_text
+from shared.events import BlockDelta, Event, Start, Usage
+from shared.gemini.audio import wav_header
+from shared.json_codec import encode
 from shared.sse import frame
 
-Delta = dict[str, Any]
-Fragment = tuple[Delta, dict[str, Any] | None]  # a delta, and the logprobs beside it
-
-_FINISH = {"stop": "stop", "length": "length", "continuation": "length", "blocked": "content_filter", "fault": "stop"}
-_METADATA = {
-    "groundingMetadata": "grounding_metadata",
-    "citationMetadata": "citation_metadata",
-    "urlContextMetadata": "url_context_metadata",
-    "safetyRatings": "safety_ratings",
-}
-
-
-def finish_reason(end: End, *, calls: int, output: bool, legacy: bool = False) -> str:
-    """One of OpenAI's five reasons. The upstream says STOP after tool calls too: whether any was seen decides."""
-    if calls and end.finish not in ("blocked", "fault"):
-        return "function_call" if legacy else "tool_calls"
-    if end.finish == "no_output":
-        return "stop" if output else "content_filter"
-    return _FINISH.get(end.finish, "stop")
-
-
-class Choice:
-    """One candidate's events as deltas. The finishing delta is the last, with `finish_reason` set beside it."""
-
-    def __init__(self, options: ChatOptions, request_id: str, created: int) -> None:
-        self._options = options
-        self._request_id = request_id
-        self._created = created
-        self._calls = 0
-        self._images = 0
-        self._visible = False
-        self._block_kinds: dict[int, str] = {}
-        self._annotations: list[dict[str, Any]] = []
-        self.audio_rate = 0
-        self.finish_reason: str | None = None
-        self.native_finish_reason: str | None = None
-
-    def deltas(self, event: Event) -> list[Fragment]:
-        """(delta, logprobs) pairs for one event; most events give one, some none."""
-        match event:
-            case BlockDelta():
-                return self._text(event)
-            case ToolCall():
-                return [(delta, None) for delta in self._call(event)]
-            case Media():
-                return self._media(event)
-            case Code(language=language, code=code):
-                return self._content(f"```{language.lower() or 'text'}\n{code.rstrip()}\n```\n")
-            case CodeResult(output=output):
-                return self._content(f"```output\n{output.rstrip()}\n```\n")
-            case Logprobs() if self._options.logprobs:
-                return [({}, {"content": _logprobs(event), "refusal": None})]
-            case Citation():
-                self._annotations.append(
-                    {
-                        "index": len(self._annotations),
-                        "type": "url_citation",
-                        "url_citation": {
-                            "url": event.url,
-                            "title": event.title,
-                            "start_index": event.start,
-                            "end_index": event.end,
-                        },
-                    }
-                )
-            case End():
-                return [(delta, None) for delta in self._end(event)]
-            case BlockStart():
-                self._block_kinds[event.index] = event.kind
-        return []
-
-    def _text(self, event: BlockDelta) -> list[Fragment]:
-        if self._block_kinds.get(event.index) != "reasoning":
-            return self._content(event.text)
-        return [({"reasoning_content": event.text}, None)] if self._options.show_reasoning else []
-
-    def _content(self, text: str) -> list[Fragment]:
-        self._visible = True
-        return [({"content": text}, None)]
-
-    def _call(self, call: ToolCall) -> list[Delta]:
-        """A head with id and name, then the arguments, which repeat neither: accumulators concatenate strings."""
-        arguments = encode_text(dict(call.args))
-        if self._options.legacy_function_call:
-            self._calls += 1
-            return [
-                {"function_call": {"name": call.name, "arguments": ""}},
-                {"function_call": {"arguments": arguments}},
-            ]
-        index, self._calls = self._calls, self._calls + 1
-        head: Delta = {"index": index, "id": call.call_id}
-        if call.name in self._options.custom_tools:
-            text = call.args.get("input", "")
-            head |= {"type": "custom", "custom": {"name": call.name, "input": ""}}
-            tail: Delta = {"index": index, "custom": {"input": text if isinstance(text, str) else encode_text(text)}}
-        else:
-            head |= {"type": "function", "function": {"name": call.name, "arguments": ""}}
-            tail = {"index": index, "function": {"arguments": arguments}}
-        if call.signature:
-            head["extra_content"] = {"google": {"thought_signature": call.signature}}
-        return [{"tool_calls": [head]}, {"tool_calls": [tail]}]
-
-    def _media(self, media: Media) -> list[Fragment]:
-        self._visible = True
-        if media.mime_type.startswith("audio/"):
-            delta: Delta = {"data": media.data}
-            if not self.audio_rate:
-                self.audio_rate = sample_rate(media.mime_type)
-                delta = {
-                    "id": f"audio_{self._request_id}",
-                    "data": media.data,
-                    "expires_at": self._created + 3600,
-                    "transcript": "",
-                }
-            return [({"audio": delta}, None)]
-        url = f"data:{media.mime_type};base64,{media.data}"
-        if self._options.images_as_field:
-            index, self._images = self._images, self._images + 1
-            return [({"images": [{"index": index, "type": "image_url", "image_url": {"url": url}}]}, None)]
-        return [({"content": f"![image]({url})"}, None)]
-
-    def _end(self, end: End) -> list[Delta]:
-        deltas: list[Delta] = []
-        last: Delta = {"annotations": self._annotations} if self._annotations else {}
-        google = {_METADATA[name]: value for name, value in end.metadata.items() if name in _METADATA and value}
-        if google:
-            last["extra_content"] = {"google": google}
-        if last:
-            deltas.append(last)
-        if end.finish == "blocked":
-            refusal = f"blocked: {end.reason}" if end.prompt_blocked else end.message
-            if refusal:
-                deltas.append({"refusal": refusal})
-        self.finish_reason = finish_reason(
-            end, calls=self._calls, output=self._visible, legacy=self._options.legacy_function_call
-        )
-        self.native_finish_reason = end.reason
-        return [*deltas, {}]
+_ROLE: Delta = {"role": "assistant", "content": "", "refusal": None}
 
 
 class _Head:
@@ -188,14 +42,31 @@ class _Head:
             self.model = start.model_version
 
     def fields(self, object_name: str) -> dict[str, Any]:
-        fingerprint = hashlib.sha256(self.model.encode()).hexdigest()[:10]
         return {
             "id": self.id,
             "object": object_name,
             "created": self.created,
             "model": self.model,
-            "system_fingerprint": f"fp_{fingerprint}",
+            "system_fingerprint": _fingerprint(self.model),
         }
+
+
+@lru_cache(maxsize=64)
+def _fingerprint(model: str) -> str:
+    return f"fp_{hashlib.sha256(model.encode()).hexdigest()[:10]}"
+
+
+class _Chunk(Struct, frozen=True):
+    """What stands around the delta in the chunks of one choice that bring nothing else."""
+
+    before: bytes
+    after: bytes
+
+    def frame(self, delta: Delta) -> bytes:
+        return b"".join((self.before, encode(delta), self.after))
+
+    def running(self, block: int, member: str) -> RunningText:
+        return RunningText(block, b'%b{"%b":' % (self.before, member.encode()), b"}" + self.after)
 
 
 class ChatRenderer:
@@ -206,7 +77,8 @@ class ChatRenderer:
         self._options = options
         self._reply = reply
         self._head = _Head(reply)
-        self._chunk: dict[str, Any] | None = None
+        self._fields: dict[str, Any] = {}
+        self._chunks: list[_Chunk] = []  # by choice, once the stream has begun
         self._running: dict[int, RunningText] = {}  # by choice
         self._choices = [Choice(options, reply.request_id, reply.created) for _ in range(translation.choices)]
 
@@ -216,7 +88,7 @@ class ChatRenderer:
             if running is not None and running.index == event.index:
                 return running.frame(event.text)
             return self._opening() + self._begin(event, choice)
-        if isinstance(event, Start) and self._chunk is None:
+        if isinstance(event, Start) and not self._chunks:
             self._head.see(event)
         return self._opening() + self._frames(event, choice)
 
@@ -224,7 +96,8 @@ class ChatRenderer:
         tail = b"data: [DONE]\n\n"
         if not self._options.include_usage:
             return tail
-        return frame(encode({**(self._chunk or self._start()), "choices": [], "usage": chat_usage(usage)})) + tail
+        fields = self._fields or self._head.fields("chat.completion.chunk")
+        return frame(encode({**fields, "choices": [], "usage": chat_usage(usage)})) + tail
 
     def fail(self, error: GatewayError) -> bytes:
         return error_frame(error, self._reply.error_id)
@@ -232,39 +105,37 @@ class ChatRenderer:
     def heartbeat(self) -> bytes:
         return b": keep-alive\n\n"
 
-    def _start(self) -> dict[str, Any]:
-        self._chunk = self._head.fields("chat.completion.chunk")
-        return self._chunk
-
     def _opening(self) -> bytes:
         """One role chunk per choice, in index order, before anything else: accumulators build choices by position."""
-        if self._chunk is not None:
+        if self._chunks:
             return b""
-        self._start()
-        role = {"role": "assistant", "content": "", "refusal": None}
-        return b"".join(self._frame(index, role, None, None) for index in range(len(self._choices)))
+        self._fields = self._head.fields("chat.completion.chunk")
+        self._chunks = [_Chunk(*around(self._frame(index, MARK))) for index in range(len(self._choices))]
+        return b"".join([chunk.frame(_ROLE) for chunk in self._chunks])
 
     def _begin(self, delta: BlockDelta, choice: int) -> bytes:
         """The first text of a block; what follows it is framed alike."""
-        sample = self._frames(BlockDelta(delta.index, MARK), choice)
-        if not sample:  # a thought that is not shown
+        member = self._choices[choice].member(delta.index)
+        if member is None:
             return b""
-        self._running[choice] = running = RunningText(delta.index, *around(sample))
+        self._running[choice] = running = self._chunks[choice].running(delta.index, member)
         return running.frame(delta.text)
 
     def _frames(self, event: Event, choice: int) -> bytes:
-        state = self._choices[choice]
+        state, chunk = self._choices[choice], self._chunks[choice]
         frames = [
-            self._frame(choice, delta, None if delta else state.finish_reason, logprobs)
+            chunk.frame(delta) if delta else self._frame(choice, delta, state.finish_reason, logprobs)
             for delta, logprobs in state.deltas(event)
         ]
         return b"".join(frames)
 
-    def _frame(self, choice: int, delta: Delta, finish: str | None, logprobs: dict[str, Any] | None) -> bytes:
+    def _frame(
+        self, choice: int, delta: Delta | str, finish: str | None = None, logprobs: dict[str, Any] | None = None
+    ) -> bytes:
         entry: dict[str, Any] = {"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
         if finish:
             entry["native_finish_reason"] = self._choices[choice].native_finish_reason
-        chunk = {**(self._chunk or self._start()), "choices": [entry]}
+        chunk = {**self._fields, "choices": [entry]}
         if self._options.include_usage:
             chunk["usage"] = None
         return frame(encode(chunk))
@@ -285,6 +156,9 @@ def fold(
         state = Choice(options, reply.request_id, reply.created)
         message = _Message()
         for event in events:
+            if type(event) is BlockDelta:
+                message.say(state.member(event.index), event.text)
+                continue
             if isinstance(event, Start) and index == 0:
                 head.see(event)
             for delta, logprobs in state.deltas(event):
@@ -313,6 +187,10 @@ class _Message:
         self._audio_data: list[bytes] = []
         self._extra: dict[str, Any] | None = None
         self._logprobs: list[dict[str, Any]] | None = None
+
+    def say(self, member: str | None, text: str) -> None:
+        if member is not None:
+            self._texts[member].append(text)
 
     def merge(self, delta: Delta, logprobs: dict[str, Any] | None) -> None:
         for name, value in delta.items():
@@ -376,16 +254,3 @@ class _Message:
         pcm = b"".join(self._audio_data)
         sound = pcm if audio_format == "pcm16" else wav_header(len(pcm), rate) + pcm
         return base64.b64encode(sound).decode()
-
-
-def _logprobs(event: Logprobs) -> list[dict[str, Any]]:
-    content = []
-    for position, chosen in enumerate(event.chosen):
-        top = event.top[position] if position < len(event.top) else ()
-        content.append({**_token(chosen), "top_logprobs": [_token(candidate) for candidate in top]})
-    return content
-
-
-def _token(candidate: Any) -> dict[str, Any]:
-    token = str(candidate.get("token", ""))
-    return {"token": token, "logprob": candidate.get("logProbability", 0.0), "bytes": list(token.encode())}

@@ -4,7 +4,7 @@ Input items become messages of the chat form and parameters get the chat dialect
 one translation (`shared.dialects.openai`). Nothing but `GatewayError` is raised; `param` names the client's own path.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from shared.dialects.contract import RequestContext, StateRefs, Translation
@@ -128,15 +128,19 @@ def state_refs(body: Mapping[str, Any]) -> StateRefs:
     if later and not stored:
         raise invalid("A background response must be stored.", "background")
     given = body.get("input")
-    items = [item for item in given if isinstance(item, Mapping)] if isinstance(given, list) else []
-    ids = [item.get("id") for item in items if item_type(item) == "item_reference"]
     return StateRefs(
         previous=string(previous, "previous_response_id") if previous is not None else None,
         conversation=string(conversation, "conversation") if conversation is not None else None,
-        items=tuple(item_id for item_id in ids if isinstance(item_id, str)),
+        items=tuple(_referenced(given)) if isinstance(given, list) else (),
         store=stored,
         background=later,
     )
+
+
+def _referenced(items: list[Any]) -> Iterator[str]:
+    for item in items:
+        if isinstance(item, Mapping) and item_type(item) == "item_reference" and isinstance(item.get("id"), str):
+            yield item["id"]
 
 
 def signature_keys(body: Mapping[str, Any]) -> list[str]:

@@ -19,8 +19,8 @@ from shared.dialects.openai.fields import invalid
 from shared.dialects.openai.notes import Notes
 from shared.dialects.openai.parameters import Parameters
 from shared.dialects.openai_chat import limit_headers, reply_headers, signature_keys, wants_stream
+from shared.dialects.openai_chat.choice import Choice
 from shared.dialects.openai_chat.options import ChatOptions
-from shared.dialects.openai_chat.reply import Choice
 from shared.errors import GatewayError
 from shared.events import End, Event, Usage
 from shared.json_codec import encode
