@@ -18,7 +18,7 @@ from shared.http1_connection import HIGH_WATER, Connection, HttpFailure, is_toke
 
 __all__ = ["Headers", "HttpClient", "HttpFailure", "Reply", "Request", "tls_context"]
 
-_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 
 
 @cache
@@ -43,13 +43,19 @@ class Request:
         self.origin = (parts.scheme, parts.netloc)
         self.host, self.port = parts.hostname or "", parts.port
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        self.head = f"{method} {target} HTTP/1.1\r\nhost: {parts.netloc}\r\n{_lines(headers)}"
+        start = f"{method} {target} HTTP/1.1\r\nhost: {parts.netloc}\r\n".encode("latin-1")
+        self.head = start + b"".join([_line(name, value) for name, value in headers])
         self.has_body = method in ("POST", "PUT", "PATCH")
         self.bodiless_reply = method == "HEAD"
 
     def written(self, headers: Headers, body: bytes) -> bytes:
-        length = f"content-length: {len(body)}\r\n" if body or self.has_body else ""
-        return f"{self.head}{_lines(headers)}{length}\r\n".encode("latin-1") + body
+        lines = [self.head]
+        for name, value in headers:
+            lines.append(_line(name, value))
+        if body or self.has_body:
+            lines.append(b"content-length: %d\r\n" % len(body))
+        lines += (b"\r\n", body)
+        return b"".join(lines)
 
 
 class Reply:
@@ -88,7 +94,8 @@ class Reply:
         frees the connection in any case."""
         pieces, size = [], 0
         try:
-            while size <= limit and (piece := await self.read(until)):
+            while self._open and size <= limit:
+                piece = await self.read(until)
                 pieces.append(piece)
                 size += len(piece)
         finally:
@@ -195,10 +202,11 @@ class HttpClient:
         return connection
 
 
-def _lines(headers: Headers) -> str:
-    lines = []
-    for name, value in headers:
-        if not is_token(name) or not ((value.isascii() and value.isprintable()) or _VALUE.fullmatch(value)):
-            raise HttpFailure("a header of the request is not valid")
-        lines.append(f"{name}: {value}\r\n")
-    return "".join(lines)
+def _line(name: str, value: str) -> bytes:
+    try:
+        encoded = value.encode("latin-1")
+    except UnicodeEncodeError:
+        encoded = b"\0"
+    if not is_token(name) or not _VALUE.fullmatch(encoded):
+        raise HttpFailure("a header of the request is not valid")
+    return b"%b: %b\r\n" % (name.encode(), encoded)

@@ -8,7 +8,7 @@ import math
 import re
 import select
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import cast
 
@@ -194,7 +194,7 @@ class Connection(asyncio.BufferedProtocol):
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        self.data_received(bytes(self._buffer[:nbytes]))
+        self.data_received(self._buffer[:nbytes].tobytes())
 
     def data_received(self, data: bytes) -> None:
         self._in = self._in + data if self._in else data
@@ -261,9 +261,9 @@ class Connection(asyncio.BufferedProtocol):
             if self.status == 101:
                 raise HttpFailure("the peer changes the protocol unasked")
             return True  # an interim answer
-        headers = dict(map(_field, lines))
-        if len(headers) < len(lines):
-            headers = _joined(map(_field, lines))
+        headers: dict[str, str] = {}
+        for name, value in map(_field, lines):
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
         self.headers = headers
         self._choose_framing(headers)
         self._head_done = True
@@ -392,13 +392,6 @@ def _field(line: bytes) -> tuple[str, str]:
     if not colon or not is_token(name):  # a folded line has white space in front
         raise HttpFailure("a header of the reply is not valid")
     return name.lower(), value.strip(" \t")
-
-
-def _joined(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
-    headers: dict[str, str] = {}
-    for name, value in fields:
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return headers
 
 
 def _length(value: str) -> int:

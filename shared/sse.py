@@ -78,25 +78,28 @@ class SseSplitter:
 
     def _take_plain(self, data: bytes, events: list[SseEvent]) -> bytes:
         """Whole events of one data line with CRLF line ends, which is all that the upstream sends unless something is
-        wrong, in one go; gives back what has to be read line by line."""
-        end = data.rfind(b"\r\n\r\n") + 4
-        if end < 4:
-            return data
-        whole = data[:end]
+        wrong; gives back what has to be read line by line."""
+        whole = data
         if self._buffer:
-            whole = bytes(self._buffer) + whole
-        values = whole[6:-4].split(b"\r\n\r\ndata: ")
-        marks = 2 * len(values)  # there is no line end but those that end the events
-        if not whole.startswith(b"data: ") or whole.count(b"\n") != marks or whole.count(b"\r") != marks:
-            return data
-        for value in values:
+            if data.find(b"\r\n\r\n") < 0:
+                return data
+            whole = bytes(self._buffer) + data
+        at = 0
+        while whole.startswith(b"data: ", at):
+            end = whole.find(b"\r", at)
+            if whole[end : end + 4] != b"\r\n\r\n" or whole.find(b"\n", at, end) >= 0:
+                break
+            value = whole[at + 6 : end]
             if len(value) > self._max_event:
                 self._check_size(len(value))
             events.append(SseEvent(value))
+            at = end + 4
+        if not at:
+            return data
         self._started = True
         self._buffer.clear()
         self._searched = 0
-        return data[end:]
+        return whole[at:]
 
     def _skip_bom(self) -> bool:
         """Whether the start is settled: a byte order mark may come in pieces."""
