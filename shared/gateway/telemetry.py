@@ -98,16 +98,18 @@ class Line(Struct, frozen=True):
 
     def text(self) -> str:
         """Bounded, and redacted after encoding, so that no member and no exception text escapes it."""
-        members = self.members if self.exc is None else {**_mapping(self.members), "exception": _traceback(self.exc)}
+        members, outside = self.members, self.outside
+        if self.exc is not None:
+            members, outside = {**_mapping(members), "exception": _traceback(self.exc)}, None
         body = _encoded(members)
-        if len(body if self.outside is None else self.outside) > _MAX_FIELD:  # else no member can be longer
+        if len(body if outside is None else outside) > _MAX_FIELD:  # else no member can be longer
             body = _encoded({name: _bounded(value) for name, value in _mapping(members).items()})
         head = self._head(members)
         line = f"{head},{body[1:]}" if len(body) > 2 else head + "}"
         if len(line) > _MAX_LINE:
             kept = {name: value for name, value in _mapping(members).items() if name == "request_id"}
             line = f"{head},{_encoded({**kept, 'dropped': len(line)})[1:]}"
-        return redact(line) if self.outside is None or _suspect(self.outside) else line
+        return redact(line) if outside is None or _suspect(outside) else line
 
     def _head(self, members: Members) -> str:
         second = int(self.moment)
@@ -128,8 +130,9 @@ class JsonLines(logging.StreamHandler[TextIO]):
     libraries say is redacted too."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.tell(
-            Line(
+        """A line that cannot be made or written fails nobody's work."""
+        try:
+            line = Line(
                 record.created,
                 record.levelname,
                 _message(record),
@@ -138,10 +141,12 @@ class JsonLines(logging.StreamHandler[TextIO]):
                 getattr(record, "fields", {}),
                 record.exc_info[1] if record.exc_info else None,
             )
-        )
+            self.write(line.text())
+        except Exception:
+            self.handleError(record)
 
     def tell(self, line: Line) -> None:
-        """A line that cannot be made or written fails no request."""
+        """The same for a line of the gateway's own."""
         try:
             self.write(line.text())
         except Exception:
@@ -246,7 +251,8 @@ def record(
     outside: str | None = None,
 ) -> None:
     """One line, made without a LogRecord, whose price would be that of the line itself. `outside` is all text among the
-    members that is not the gateway's own: where it is given, the rest is not searched for secrets."""
+    members that is not the gateway's own: where it is given, the rest is not searched for secrets, but for an error's
+    words."""
     logger = METRICS if isinstance(members, Struct) or "_aws" in members else LOGGER
     if not logger.isEnabledFor(level):
         return
@@ -254,7 +260,7 @@ def record(
     for handler in logging.getLogger().handlers:
         if isinstance(handler, JsonLines):
             handler.tell(Line(time.time(), name, event, logger.name, _INVOCATION.get(), members, exc, outside))
-        else:  # not ours, as in tests
+        elif level >= handler.level:  # not ours, as in tests
             error = None if exc is None else (type(exc), exc, exc.__traceback__)
             made = {"name": logger.name, "levelno": level, "levelname": name, "msg": event, "exc_info": error}
             handler.handle(logging.makeLogRecord({**made, "fields": _mapping(members)}))

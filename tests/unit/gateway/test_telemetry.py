@@ -298,10 +298,17 @@ def test_no_request_fails_for_its_log(configured, monkeypatch):
     errors = io.StringIO()
     monkeypatch.setattr("sys.stderr", errors)
     telemetry.log("unspeakable", detail=Unspeakable())
+    logging.getLogger("some.library").warning("%(unheard)s", {"of": 1})
     logging.getLogger().handlers[0].stream = FullDisk()
     telemetry.log("unwritten")
     assert "no words" in errors.getvalue()
+    assert "unheard" in errors.getvalue()
     assert "No space left" in errors.getvalue()
+
+
+def test_an_error_is_searched_for_secrets_whatever_else_is(lines):
+    telemetry.record("failed", {"detail": 1}, exc=ValueError(KEY), outside="")
+    assert KEY not in json.dumps(lines())
 
 
 OWN_WORDS = {"day", "state", "dialect", "endpoint", "price_version"}  # which no request, operator or upstream chooses
