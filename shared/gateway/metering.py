@@ -102,6 +102,7 @@ class Meter:
         self._exchange = exchange
         self._model = model
         self._estimate = estimate
+        self._today = exchange.today
         self._dialect = dialect
         self._endpoint = endpoint
         self._stream = stream
@@ -186,7 +187,7 @@ class Meter:
     def _price(self, version: str) -> tuple[Price, bool]:
         """Of what answered, and whether it is a guess; "" where the upstream did not say what did."""
         effective = self._model.effective
-        return price_of(version or effective, self._exchange.today, effective)
+        return price_of(version or effective, self._today, effective)
 
     def _by_project(self, costs: Mapping[int, int]) -> dict[str, int]:
         """What each upstream project will be billed; nothing for credentials whose project nobody named."""

@@ -17,11 +17,13 @@ import traceback
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from functools import cache, lru_cache
+from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any, TextIO
 from urllib.parse import quote
 
+import msgspec
 import orjson
-from msgspec import Struct
+from msgspec import UNSET, Raw, Struct, structs
 
 LOGGER = logging.getLogger("gateway")
 METRICS = logging.getLogger("gateway.metrics")
@@ -45,15 +47,10 @@ _cold = True
 
 _SERVICE = (("service",),)
 Dimensions = tuple[tuple[str, ...], ...]
-Group = tuple[Dimensions, Mapping[str, float | None]]
-"""Metrics that are published under the same sets of dimensions; one that is None is not there."""
-
-
-class EmbeddedMetrics(Struct, frozen=True):
-    """The member `_aws` of a line: `directives` is JSON, the same text in every line of a kind."""
-
-    ts_ms: int
-    directives: str
+Group = tuple[Dimensions, Mapping[str, float]]
+"""Metrics that are published under the same sets of dimensions."""
+Kind = tuple[Dimensions, tuple[str, ...]]
+"""Those of a group by their names alone: the same for every line of a kind."""
 
 
 def hide(*secrets: str) -> None:
@@ -83,72 +80,86 @@ def _suspect(text: str) -> bool:
     return _BEARER in lowered or _KEY_HEADER in lowered
 
 
+Members = Mapping[str, Any] | Struct
+"""What a line says beside the members of every line. A structure has metrics and names its request."""
+
+
+class Line(Struct, frozen=True):
+    """One line: `moment` in epoch seconds, `invocation` as in `begin`, `outside` as in `record`."""
+
+    moment: float
+    level: str
+    message: str
+    logger: str
+    invocation: str
+    members: Members
+    exc: BaseException | None = None
+    outside: str | None = None
+
+    def text(self) -> str:
+        """Bounded, and redacted after encoding, so that no member and no exception text escapes it."""
+        members, outside = self.members, self.outside
+        if self.exc is not None:
+            members, outside = {**_mapping(members), "exception": _traceback(self.exc)}, None
+        body = _encoded(members)
+        if len(body if outside is None else outside) > _MAX_FIELD:  # else no member can be longer
+            body = _encoded({name: _bounded(value) for name, value in _mapping(members).items()})
+        head = self._head(members)
+        line = f"{head},{body[1:]}" if len(body) > 2 else head + "}"
+        if len(line) > _MAX_LINE:
+            kept = {name: value for name, value in _mapping(members).items() if name == "request_id"}
+            line = f"{head},{_encoded({**kept, 'dropped': len(line)})[1:]}"
+        return redact(line) if outside is None or _suspect(outside) else line
+
+    def _head(self, members: Members) -> str:
+        second = int(self.moment)
+        head = (
+            f'{{"timestamp":"{_second(second)}.{int((self.moment - second) * 1000):03d}+00:00"'
+            f',"level":{_quoted(self.level)},"message":{_quoted(self.message[:_MAX_FIELD])}'
+            f',"logger":{_quoted(self.logger)}'
+        )
+        if self.invocation:
+            head += f',"aws_request_id":{_quoted(self.invocation)}'
+        if not isinstance(members, Struct) and "request_id" not in members and (request_id := REQUEST_ID.get()):
+            head += f',"request_id":{_quoted(request_id)}'
+        return head
+
+
 class JsonLines(logging.StreamHandler[TextIO]):
-    """Writes one line for every event of the gateway's own, and one for every record of every logger, whatever its
-    level: what libraries say is redacted too."""
+    """Writes the gateway's own lines, and one for every record of every other logger, whatever its level: what
+    libraries say is redacted too."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.tell(
-            record.created,
-            record.levelname,
-            _message(record),
-            record.name,
-            getattr(record, "aws_request_id", ""),  # set by the runtime loop
-            getattr(record, "fields", {}),
-            record.exc_info[1] if record.exc_info else None,
-        )
-
-    def tell(self, moment: float, level: str, message: str, *more: Any) -> None:
-        """Parameters as those of `line_of`. A line that cannot be made or written fails no request, as with every
-        handler."""
+        """A line that cannot be made or written fails nobody's work."""
         try:
-            self.write(line_of(moment, level, message, *more))
+            line = Line(
+                record.created,
+                record.levelname,
+                _message(record),
+                record.name,
+                getattr(record, "aws_request_id", ""),  # set by the runtime loop
+                getattr(record, "fields", {}),
+                record.exc_info[1] if record.exc_info else None,
+            )
+            self.write(line.text())
         except Exception:
-            self.handleError(logging.makeLogRecord({"msg": message}))
+            self.handleError(record)
 
-    def write(self, line: str) -> None:
+    def tell(self, line: Line) -> None:
+        """The same for a line of the gateway's own."""
+        try:
+            self.write(line.text())
+        except Exception:
+            self.handleError(logging.makeLogRecord({"msg": line.message}))
+
+    def write(self, text: str) -> None:
         """At once: what comes next may be the end of the process."""
         self.acquire()
         try:
-            self.stream.write(line + "\n")
+            self.stream.write(text + "\n")
             self.stream.flush()
         finally:
             self.release()
-
-
-def line_of(
-    moment: float,
-    level: str,
-    message: str,
-    logger: str,
-    invocation: str,
-    fields: Mapping[str, Any],
-    exc: BaseException | None = None,
-    outside: str | None = None,
-) -> str:
-    """`moment` in epoch seconds, `invocation` as in `begin`, `outside` as in `record`."""
-    second = int(moment)
-    members: dict[str, Any] = {
-        "timestamp": f"{_second(second)}.{int((moment - second) * 1000):03d}+00:00",
-        "level": level,
-        "message": message,
-        "logger": logger,
-    }
-    if invocation:
-        members["aws_request_id"] = invocation
-    if request_id := REQUEST_ID.get():
-        members["request_id"] = request_id
-    members |= fields
-    if exc is not None:
-        members["exception"] = "".join(traceback.format_exception(exc)).rstrip("\n")[-_MAX_FIELD:]
-    embedded = members.pop("_aws") if isinstance(members.get("_aws"), EmbeddedMetrics) else None
-    line = _safe(members, outside)
-    if embedded is not None:  # the code's own words: nothing in them to redact
-        line = f'{line[:-1]},"_aws":{{"Timestamp":{embedded.ts_ms},"CloudWatchMetrics":{embedded.directives}}}}}'
-    if len(line) <= _MAX_LINE:
-        return line
-    kept = ("timestamp", "level", "message", "logger", "aws_request_id", "request_id")
-    return _safe({**{name: members[name] for name in kept if name in members}, "dropped": len(line)})
 
 
 @lru_cache(maxsize=2)
@@ -156,21 +167,28 @@ def _second(epoch_s: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(epoch_s))
 
 
-def _safe(members: Mapping[str, Any], outside: str | None = None) -> str:
-    """Bounded, and redacted after encoding, so that no member and no exception text escapes it."""
-    line = _encoded(members)
-    if len(line) > _MAX_FIELD:  # else no member can be longer
-        line = _encoded({name: _bounded(value) for name, value in members.items()})
-    return redact(line) if outside is None or _suspect(outside) else line
-
-
-def _encoded(fields: Mapping[str, Any]) -> str:
+def _encoded(members: Members) -> str:
     """ASCII, so that no reader of lines sees a line end in a value."""
     try:
-        data = orjson.dumps(fields, default=_plain)
-    except orjson.JSONEncodeError:  # a large integer, half a surrogate pair, a key that is no string
-        return json.dumps(fields, default=_plain)
-    return data.decode() if data.isascii() else json.dumps(fields, default=_plain)
+        if isinstance(members, Struct):
+            data = msgspec.json.encode(members)
+        else:
+            data = orjson.dumps(members, default=_plain)
+    except (orjson.JSONEncodeError, OverflowError, UnicodeEncodeError):
+        # a large integer, half a surrogate pair, a key that is no string
+        return json.dumps(_mapping(members), default=_plain)
+    return data.decode() if data.isascii() else json.dumps(_mapping(members), default=_plain)
+
+
+def _mapping(members: Members) -> Mapping[str, Any]:
+    if not isinstance(members, Struct):
+        return members
+    values = zip(members.__struct_encode_fields__, structs.astuple(members), strict=True)
+    return {name: value for name, value in values if value is not UNSET}
+
+
+def _traceback(exc: BaseException) -> str:
+    return "".join(traceback.format_exception(exc)).removesuffix("\n")[-_MAX_FIELD:]
 
 
 def _message(record: logging.LogRecord) -> str:
@@ -180,8 +198,8 @@ def _message(record: logging.LogRecord) -> str:
         return str(record.msg)
 
 
-def _plain(value: object) -> str:
-    return str(value)[:_MAX_FIELD]
+def _plain(value: object) -> Any:
+    return json.loads(bytes(value)) if isinstance(value, Raw) else str(value)[:_MAX_FIELD]
 
 
 def _bounded(value: Any) -> Any:
@@ -226,55 +244,48 @@ def log(
 
 def record(
     event: str,
-    fields: Mapping[str, Any],
+    members: Members,
     *,
     level: int = logging.INFO,
     exc: BaseException | None = None,
     outside: str | None = None,
 ) -> None:
     """One line, made without a LogRecord, whose price would be that of the line itself. `outside` is all text among the
-    fields that is not the gateway's own: where it is given, the rest is not searched for secrets."""
-    logger = METRICS if "_aws" in fields else LOGGER
+    members that is not the gateway's own: where it is given, the rest is not searched for secrets, but for an error's
+    words."""
+    logger = METRICS if isinstance(members, Struct) or "_aws" in members else LOGGER
     if not logger.isEnabledFor(level):
         return
     name = logging.getLevelName(level)
     for handler in logging.getLogger().handlers:
         if isinstance(handler, JsonLines):
-            handler.tell(time.time(), name, event, logger.name, _INVOCATION.get(), fields, exc, outside)
-        else:  # not ours, as in tests
+            handler.tell(Line(time.time(), name, event, logger.name, _INVOCATION.get(), members, exc, outside))
+        elif level >= handler.level:  # not ours, as in tests
             error = None if exc is None else (type(exc), exc, exc.__traceback__)
             made = {"name": logger.name, "levelno": level, "levelname": name, "msg": event, "exc_info": error}
-            handler.handle(logging.makeLogRecord({**made, "fields": fields}))
+            handler.handle(logging.makeLogRecord({**made, "fields": _mapping(members)}))
 
 
-def emf(groups: Iterable[Group], dimensions: Mapping[str, str], ts_ms: int | None = None) -> dict[str, Any]:
-    """The members of a line that make CloudWatch publish metrics from it. `service` is always a dimension that a group
-    may name. `ts_ms` is the metrics' time, now where None."""
+def emf(groups: Iterable[Group], dimensions: Mapping[str, str]) -> dict[str, Any]:
+    """The members of a line that make CloudWatch publish metrics from it, now. `service` is always a dimension that a
+    group may name."""
     values: dict[str, float] = {}
-    kinds: list[tuple[Dimensions, tuple[str, ...]]] = []
+    kinds: list[Kind] = []
     for sets, metrics in groups:
-        told = {name: value for name, value in metrics.items() if value is not None}
-        values |= told
-        kinds.append((sets, tuple(told)))
-    moment = time.time_ns() // 1_000_000 if ts_ms is None else ts_ms
+        values |= metrics
+        kinds.append((sets, tuple(metrics)))
     named = {name: value or "unknown" for name, value in dimensions.items()}  # CloudWatch refuses an empty one
-    return {"_aws": EmbeddedMetrics(moment, directives(tuple(kinds))), "service": service(), **named, **values}
+    told = {"Timestamp": time.time_ns() // 1_000_000, "CloudWatchMetrics": directives(tuple(kinds))}
+    return {"_aws": told, "service": service(), **named, **values}
 
 
 @lru_cache(maxsize=64)
-def directives(kinds: tuple[tuple[Dimensions, tuple[str, ...]], ...]) -> str:
+def directives(kinds: tuple[Kind, ...]) -> list[dict[str, Any]]:
     namespace = os.environ.get("POWERTOOLS_METRICS_NAMESPACE") or METRIC_NAMESPACE
-    return json.dumps(
-        [
-            {
-                "Namespace": namespace,
-                "Dimensions": sets,
-                "Metrics": [{"Name": name, "Unit": _unit(name)} for name in names],
-            }
-            for sets, names in kinds
-        ],
-        separators=(",", ":"),
-    )
+    return [
+        {"Namespace": namespace, "Dimensions": sets, "Metrics": [{"Name": name, "Unit": _unit(name)} for name in names]}
+        for sets, names in kinds
+    ]
 
 
 def _unit(name: str) -> str:

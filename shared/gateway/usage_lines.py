@@ -7,6 +7,8 @@ from functools import cache
 from operator import attrgetter
 from typing import Any
 
+from msgspec import UNSET, Raw, Struct, defstruct, json
+
 from shared.gateway import telemetry
 from shared.stores.protocols import Settlement
 
@@ -34,6 +36,45 @@ _SAME_NAME = (
     "attempts",
 )
 _same = attrgetter(*_SAME_NAME)
+_METRICS = (
+    "service",
+    "Endpoint",
+    "Model",
+    "Retries",
+    "BrokenStreams",
+    "EstimatedUsage",
+    "Requests",
+    "Errors",
+    "ServerErrors",
+    "DurationMs",
+    "TtftMs",
+    "InputTokens",
+    "CachedTokens",
+    "OutputTokens",
+    "ReasoningTokens",
+    "CostNanoUsd",
+)
+_GEN_AI = (
+    "gen_ai.provider.name",
+    "gen_ai.operation.name",
+    "gen_ai.request.model",
+    "gen_ai.request.stream",
+    "gen_ai.usage.input_tokens",
+    "gen_ai.usage.output_tokens",
+    "gen_ai.usage.cache_read.input_tokens",
+    "gen_ai.usage.reasoning.output_tokens",
+    "gen_ai.response.model",
+    "gen_ai.response.id",
+    "gen_ai.response.finish_reasons",
+    "gen_ai.response.time_to_first_chunk",
+)
+_MEMBERS = ("_aws", *_METRICS, "request_id", "cold_start", *_SAME_NAME, "projects", *_GEN_AI)
+# a structure, as its names are encoded once and for all, not for every line
+_Line = defstruct(
+    "_Line",
+    [f"member_{number}" for number in range(len(_MEMBERS))],
+    rename={f"member_{number}": name for number, name in enumerate(_MEMBERS)},
+)
 
 
 _export: Callable[[Settlement], Awaitable[None]] | None = None
@@ -53,53 +94,73 @@ async def export(settlement: Settlement) -> None:
 
 def write(settlement: Settlement) -> None:
     """A request's last line: its row's figures, and the metrics made from them."""
-    if not telemetry.METRICS.isEnabledFor(logging.INFO):
-        return
-    one = settlement
-    fields: dict[str, Any] = {
-        "_aws": telemetry.EmbeddedMetrics(one.ts_ms, _directives(timed=one.ttft_ms is not None)),
-        "service": telemetry.service(),
-        "Endpoint": one.endpoint or "unknown",  # CloudWatch refuses an empty dimension
-        "Model": one.model or "unknown",
-        "Retries": max(0, one.attempts - 1),
-        "BrokenStreams": int(one.status < 400 and one.state == "partial"),
-        "EstimatedUsage": int(one.estimated),
-        "Requests": 1,
-        "Errors": int(one.status >= 400),
-        "ServerErrors": int(one.status >= 500),
-        "DurationMs": one.duration_ms,
-        "InputTokens": one.input_tokens,
-        "CachedTokens": one.cached_tokens,
-        "OutputTokens": one.output_tokens,
-        "ReasoningTokens": one.reasoning_tokens,
-        "CostNanoUsd": one.cost_nano,
-        "request_id": one.rid,
-        "cold_start": telemetry.cold_start(),
-        "projects": one.projects,
-    }
-    if one.ttft_ms is not None:
-        fields["TtftMs"] = one.ttft_ms
-    fields.update(zip(_SAME_NAME, _same(one), strict=True))
-    fields |= gen_ai(one)
-    telemetry.record(EVENT, fields, outside=_outside(one))
+    if telemetry.METRICS.isEnabledFor(logging.INFO):
+        telemetry.record(EVENT, _line(settlement), outside=_outside(settlement))
 
 
-@cache
-def _directives(*, timed: bool) -> str:
-    """A request that no byte was sent to has no time to its first."""
-    by_endpoint = (*_BY_ENDPOINT, "TtftMs") if timed else _BY_ENDPOINT
-    return telemetry.directives(
-        (
-            ((("service",),), _BY_SERVICE),
-            ((("service",), ("service", "Endpoint")), by_endpoint),
-            ((("service",), ("service", "Model")), _BY_MODEL),
-        )
+def _line(one: Settlement) -> Struct:
+    aws = {"Timestamp": one.ts_ms, "CloudWatchMetrics": _directives(timed=one.ttft_ms is not None)}
+    return _Line(aws, *_metrics(one), one.rid, telemetry.cold_start(), *_same(one), one.projects, *_gen_ai(one))
+
+
+def _metrics(one: Settlement) -> tuple[Any, ...]:
+    return (
+        telemetry.service(),
+        one.endpoint or "unknown",  # CloudWatch refuses an empty dimension
+        one.model or "unknown",
+        max(0, one.attempts - 1),
+        int(one.status < 400 and one.state == "partial"),
+        int(one.estimated),
+        1,
+        int(one.status >= 400),
+        int(one.status >= 500),
+        one.duration_ms,
+        UNSET if one.ttft_ms is None else one.ttft_ms,
+        one.input_tokens,
+        one.cached_tokens,
+        one.output_tokens,
+        one.reasoning_tokens,
+        one.cost_nano,
     )
 
 
-_BY_SERVICE = ("Retries", "BrokenStreams", "EstimatedUsage")
-_BY_ENDPOINT = ("Requests", "Errors", "ServerErrors", "DurationMs")
-_BY_MODEL = ("InputTokens", "CachedTokens", "OutputTokens", "ReasoningTokens", "CostNanoUsd")
+@cache
+def _directives(*, timed: bool) -> Raw:
+    """A request that no byte was sent to has no time to its first."""
+    by_endpoint = tuple(name for name in _METRICS[6:11] if timed or name != "TtftMs")
+    sets = (("service",),)
+    kinds = (
+        (sets, _METRICS[3:6]),
+        ((*sets, ("service", "Endpoint")), by_endpoint),
+        ((*sets, ("service", "Model")), _METRICS[11:]),
+    )
+    return Raw(json.encode(telemetry.directives(kinds)))
+
+
+def _gen_ai(one: Settlement) -> tuple[Any, ...]:
+    return (
+        "gcp.gemini",
+        _OPERATIONS.get(one.endpoint, "generate_content"),
+        one.model,
+        one.stream,
+        one.input_tokens,
+        one.output_tokens,
+        one.cached_tokens,
+        one.reasoning_tokens,
+        one.model_version or UNSET,
+        one.upstream_response_id or UNSET,
+        [one.finish_reason] if one.finish_reason else UNSET,
+        UNSET if one.ttft_ms is None else one.ttft_ms / 1000,  # seconds
+    )
+
+
+_OPERATIONS = {"chat": "chat", "responses": "chat", "messages": "chat", "embeddings": "embeddings"}
+
+
+def gen_ai(settlement: Settlement) -> dict[str, Any]:
+    """The request in OpenTelemetry's words: attributes of its log line and of its span."""
+    told = zip(_GEN_AI, _gen_ai(settlement), strict=True)
+    return {name: value for name, value in told if value is not UNSET}
 
 
 def _outside(one: Settlement) -> str:
@@ -107,33 +168,6 @@ def _outside(one: Settlement) -> str:
     words = f"{one.rid} {one.kid} {one.acct} {one.credential_id} {telemetry.service()}"
     words += f" {one.model} {one.model_version} {one.finish_reason} {one.upstream_response_id}"
     return f"{words} {' '.join(one.projects)}" if one.projects else words
-
-
-def gen_ai(settlement: Settlement) -> dict[str, Any]:
-    """The request in OpenTelemetry's words: attributes of its log line and of its span."""
-    one = settlement
-    told: dict[str, Any] = {
-        "gen_ai.provider.name": "gcp.gemini",
-        "gen_ai.operation.name": _OPERATIONS.get(one.endpoint, "generate_content"),
-        "gen_ai.request.model": one.model,
-        "gen_ai.request.stream": one.stream,
-        "gen_ai.usage.input_tokens": one.input_tokens,
-        "gen_ai.usage.output_tokens": one.output_tokens,
-        "gen_ai.usage.cache_read.input_tokens": one.cached_tokens,
-        "gen_ai.usage.reasoning.output_tokens": one.reasoning_tokens,
-    }
-    if one.model_version:
-        told["gen_ai.response.model"] = one.model_version
-    if one.upstream_response_id:
-        told["gen_ai.response.id"] = one.upstream_response_id
-    if one.finish_reason:
-        told["gen_ai.response.finish_reasons"] = [one.finish_reason]
-    if one.ttft_ms is not None:
-        told["gen_ai.response.time_to_first_chunk"] = one.ttft_ms / 1000  # seconds
-    return told
-
-
-_OPERATIONS = {"chat": "chat", "responses": "chat", "messages": "chat", "embeddings": "embeddings"}
 
 
 def read(line: Mapping[str, Any]) -> Settlement | None:

@@ -23,9 +23,9 @@ LONG_PROMPT: Final = 200_000  # prompt tokens above which the whole request move
 # An answer holds a few images at most (about 1,100 to 2,000 tokens each), however large its token limit is.
 _MEDIA_TOKENS: Final = 8_192
 
-_TEXT: Final = frozenset({"TEXT"})
+_NOTHING: Final[Mapping[str, int]] = {}
 _PER_CENT: Final = 100
-_PER_TOKENS: Final = 1_000
+_PARTS: Final = 1_000 * _PER_CENT  # rates are per 1,000 tokens, tiers in percent
 
 # `-09-2025`, `-2025-12-01`, `-05-20`, `-001`, `-preview`: the same model at the same price.
 _TRAILER: Final = re.compile(r"-(?:\d{4}-\d{2}-\d{2}|\d{2}-\d{4}|\d{2}-\d{2}|\d+|preview)$")
@@ -103,7 +103,7 @@ def cost_nano(usage: Usage, price: Price) -> int:
     """
     rates, tier = price.rates_for(usage.prompt_tokens), price.tier(usage.service_tier)
     prompt = _split(usage.prompt_tokens, usage.prompt_modalities)
-    cached = _cached_split(usage.cached_tokens, usage.cached_modalities, prompt)
+    cached = _cached_split(usage.cached_tokens, usage.cached_modalities, prompt) if usage.cached_tokens else _NOTHING
     full = usage.tool_use_tokens * rates.input + usage.reasoning_tokens * rates.output
     for kind, count in prompt.items():
         full += (count - cached.get(kind, 0)) * rates.input_by_modality.get(kind, rates.input)
@@ -112,7 +112,8 @@ def cost_nano(usage: Usage, price: Price) -> int:
     amount = full * tier.percent
     for kind, count in cached.items():
         amount += count * _cached_rate(rates, tier, kind)
-    return _whole(amount) + _search_cost(usage, price)
+    searches = min(usage.search_queries, 1) if price.search_per_answer else usage.search_queries
+    return _whole(amount) + price.search * searches
 
 
 def estimate_nano(price: Price, input_tokens: int, output_tokens: int, *, service_tier: str = "") -> int:
@@ -171,7 +172,7 @@ def _price(model: str, band: int) -> Price:
 
 def _split(total: int, modalities: Mapping[str, int]) -> dict[str, int]:
     """`total` by modality; what the details leave out is text, what they claim beyond `total` is ignored."""
-    if modalities.keys() <= _TEXT:
+    if not modalities or (len(modalities) == 1 and "TEXT" in modalities):
         return {"TEXT": total}
     parts: dict[str, int] = {}
     left = total
@@ -186,8 +187,6 @@ def _cached_split(total: int, modalities: Mapping[str, int], prompt: Mapping[str
     """The cached part of every part of the prompt: first what the details say, then text, then the rest. Never more
     than the part itself, whatever `total` claims."""
     parts: dict[str, int] = {}
-    if not total:
-        return parts
     left = total
     for kind, count in prompt.items():
         if kind != "TEXT":
@@ -213,9 +212,6 @@ def _cached_rate(rates: Rates, tier: TierFactor, kind: str) -> int:
     return min(rates.cached * tier.cached_percent, uncached)
 
 
-def _search_cost(usage: Usage, price: Price) -> int:
-    return price.search * (min(usage.search_queries, 1) if price.search_per_answer else usage.search_queries)
-
-
 def _whole(amount: int) -> int:
-    return -(-amount // (_PER_TOKENS * _PER_CENT))
+    """Rounded up."""
+    return (amount + _PARTS - 1) // _PARTS

@@ -35,7 +35,7 @@ def has_counters(metadata: Any) -> bool:
 def read_usage(metadata: Mapping[str, Any], *, text_characters: int = 0, thought_characters: int = 0) -> Usage:
     """The usage that one `usageMetadata` object states. A counter that is negative, not whole or absurd is replaced by
     an estimate from the characters seen or from the other counters, and marks the whole as estimated."""
-    counts = [_count(metadata.get(name)) for name in _COUNTERS]
+    counts = [_count(metadata[name]) if name in metadata else 0 for name in _COUNTERS]
     estimated = None in counts
     prompt, cached, candidates, thoughts, tool_use, total = counts
     total, tool_use = total or 0, tool_use or 0
@@ -70,11 +70,11 @@ def estimate_tokens(characters: int) -> int:
 
 
 def _count(value: Any) -> int | None:
-    """A counter, 0 where absent, None where it cannot be one. Protobuf's JSON also spells numbers as strings."""
-    if value is None:
-        return 0
+    """A counter, 0 where there is none, None where it cannot be one. Protobuf's JSON also spells numbers as strings."""
     if type(value) is int:
         return value if 0 <= value <= ABSURD_TOKENS else None
+    if value is None:
+        return 0
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
         value = int(value)
     if isinstance(value, float) and value.is_integer():
@@ -86,7 +86,9 @@ def _count(value: Any) -> int | None:
 
 def _modalities(details: Any) -> dict[str, int]:
     found: dict[str, int] = {}
-    for item in details if isinstance(details, list) else ():
+    if not isinstance(details, list):
+        return found
+    for item in details:
         if isinstance(item, dict):
             name, count = enum_word(item.get("modality"), MODALITY_NUMBERS), _count(item.get("tokenCount"))
             if name and count:

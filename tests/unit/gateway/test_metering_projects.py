@@ -1,12 +1,15 @@
 """Which upstream project a request's cost is booked on: the one whose credential made each call."""
 
+import io
+import json
+import logging
 from datetime import date
 from types import SimpleNamespace
 
 import pytest
 
 from shared.events import Usage
-from shared.gateway import usage_lines
+from shared.gateway import telemetry, usage_lines
 from shared.gateway.budgets import Estimate
 from shared.gateway.metering import Meter
 from shared.gateway.settings import Settings
@@ -69,13 +72,17 @@ def test_a_call_under_a_number_of_its_own_goes_to_the_requests_project():
     assert found.projects == {"team-a": found.cost_nano}
 
 
-def test_the_projects_survive_the_queue_and_the_log(monkeypatch):
+def test_the_projects_survive_the_queue_and_the_log():
     found = metered((A, 1000), (B, 1000))
     assert sqs.loads(sqs.dumps(found)).projects == found.projects
-    lines = []
-    monkeypatch.setattr("shared.gateway.telemetry.record", lambda event, fields, **_: lines.append((event, fields)))
+    out = io.StringIO()
+    handler = telemetry.JsonLines(out)
+    logging.getLogger().addHandler(handler)
+    telemetry.METRICS.setLevel(logging.INFO)
     usage_lines.write(found)
-    ((event, fields),) = lines
-    again = usage_lines.read({"message": event, **fields})
-    assert again.projects == found.projects
-    assert usage_lines.read({"message": event, **{k: v for k, v in fields.items() if k != "projects"}}).projects == {}
+    telemetry.METRICS.setLevel(logging.NOTSET)
+    logging.getLogger().removeHandler(handler)
+    line = json.loads(out.getvalue())
+    assert usage_lines.read(line).projects == found.projects
+    del line["projects"]
+    assert usage_lines.read(line).projects == {}

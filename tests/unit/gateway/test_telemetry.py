@@ -24,10 +24,11 @@ def lines():
     out = io.StringIO()
     handler = telemetry.JsonLines(out)
     logging.getLogger().addHandler(handler)
+    level = telemetry.LOGGER.level
     telemetry.LOGGER.setLevel(logging.INFO)
     yield lambda: [json.loads(line) for line in out.getvalue().splitlines()]
     logging.getLogger().removeHandler(handler)
-    telemetry.LOGGER.setLevel(logging.NOTSET)
+    telemetry.LOGGER.setLevel(level)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +85,8 @@ def test_a_line_is_bounded_whatever_is_logged(lines):
 def configured(monkeypatch):
     """A function's logging, as `configure` leaves it; undone afterwards."""
     root, out = logging.getLogger(), io.StringIO()
-    handlers, level = root.handlers[:], root.level
+    handlers, level, own_level = root.handlers[:], root.level, telemetry.LOGGER.level
+    telemetry.LOGGER.setLevel(logging.NOTSET)
 
     def start(log_level, **environ):
         monkeypatch.setattr("sys.stdout", out)
@@ -95,7 +97,7 @@ def configured(monkeypatch):
     root.handlers[:] = handlers
     root.setLevel(level)
     telemetry.METRICS.setLevel(logging.NOTSET)
-    telemetry.LOGGER.setLevel(logging.NOTSET)
+    telemetry.LOGGER.setLevel(own_level)
     logging.captureWarnings(False)
 
 
@@ -190,6 +192,47 @@ def test_the_usage_line_is_an_embedded_metric(lines):
     assert usage_lines.read(good) == replace(settlement(), had_hold=False)
 
 
+def test_every_member_of_a_usage_line_says_what_it_is_called(lines):
+    """Each figure has a value of its own, so that none can stand under another's name."""
+    one = settlement(
+        status=503, input_tokens=31, cached_tokens=32, output_tokens=33, reasoning_tokens=34, cost_nano=35,
+        estimate_nano=36, estimate_tokens=37, ttft_ms=38, duration_ms=39, attempts=6, stream=False, estimated=True,
+        kid="K", acct="A", credential_id="c1", projects={"p": 35}, state="partial",
+    )  # fmt: skip
+    telemetry.REQUEST_ID.set("another")
+    usage_lines.write(one)
+    telemetry.REQUEST_ID.set("")
+    (line,) = lines()
+    assert line.pop("timestamp") and line.pop("_aws") and type(line.pop("cold_start")) is bool
+    assert line == {
+        "level": "INFO", "message": "usage", "logger": "gateway.metrics", "request_id": "01REQUEST",
+        "service": "gemini-gateway", "Endpoint": "chat", "Model": "gemini-3.8-flash",
+        "Retries": 5, "BrokenStreams": 0, "EstimatedUsage": 1, "Requests": 1, "Errors": 1, "ServerErrors": 1,
+        "DurationMs": 39, "TtftMs": 38,
+        "InputTokens": 31, "CachedTokens": 32, "OutputTokens": 33, "ReasoningTokens": 34, "CostNanoUsd": 35,
+        "kid": "K", "acct": "A", "day": "20270115", "ts_ms": 1_800_000_000_000, "dialect": "openai_chat",
+        "stream": False, "model_version": "gemini-3.8-flash-001", "state": "partial", "status": 503,
+        "finish_reason": "STOP", "reasoning_tokens": 34, "cached_tokens": 32, "estimate_nano": 36,
+        "estimate_tokens": 37, "price_version": "1", "estimated": True, "ttft_ms": 38, "upstream_response_id": "r1",
+        "credential_id": "c1", "attempts": 6, "projects": {"p": 35},
+        "gen_ai.provider.name": "gcp.gemini", "gen_ai.operation.name": "chat",
+        "gen_ai.request.model": "gemini-3.8-flash", "gen_ai.request.stream": False,
+        "gen_ai.usage.input_tokens": 31, "gen_ai.usage.output_tokens": 33,
+        "gen_ai.usage.cache_read.input_tokens": 32, "gen_ai.usage.reasoning.output_tokens": 34,
+        "gen_ai.response.model": "gemini-3.8-flash-001", "gen_ai.response.id": "r1",
+        "gen_ai.response.finish_reasons": ["STOP"], "gen_ai.response.time_to_first_chunk": 0.038,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("word", ["ümlaut \u2028", "\ud800", "x" * 3_000, 'a "word"\n'])
+def test_a_usage_line_takes_any_word(lines, word):
+    usage_lines.write(settlement(finish_reason=word, cost_nano=2**70))
+    usage_lines.write(settlement(finish_reason=word, ttft_ms=None))
+    for line in lines():
+        assert_embedded_metrics(line)
+        assert line["finish_reason"] == word[:2_000]
+
+
 def test_refusals_and_upstream_errors_are_counted_by_what_they_are(lines):
     telemetry.refused("authentication", 401, endpoint="chat")
     telemetry.refused("budget_exhausted", 429)
@@ -255,10 +298,17 @@ def test_no_request_fails_for_its_log(configured, monkeypatch):
     errors = io.StringIO()
     monkeypatch.setattr("sys.stderr", errors)
     telemetry.log("unspeakable", detail=Unspeakable())
+    logging.getLogger("some.library").warning("%(unheard)s", {"of": 1})
     logging.getLogger().handlers[0].stream = FullDisk()
     telemetry.log("unwritten")
     assert "no words" in errors.getvalue()
+    assert "unheard" in errors.getvalue()
     assert "No space left" in errors.getvalue()
+
+
+def test_an_error_is_searched_for_secrets_whatever_else_is(lines):
+    telemetry.record("failed", {"detail": 1}, exc=ValueError(KEY), outside="")
+    assert KEY not in json.dumps(lines())
 
 
 OWN_WORDS = {"day", "state", "dialect", "endpoint", "price_version"}  # which no request, operator or upstream chooses
