@@ -168,6 +168,8 @@ def model_allowed(record: KeyRecord, names: Iterable[str]) -> bool:
 def scoped(record: KeyRecord, model: ResolvedModel) -> ResolvedModel:
     """The model with nothing behind it that the key may not reach. Every name the request needs must be in scope; one
     outside is answered like an unknown one."""
+    if not record.models:
+        return model
     if not model_allowed(record, model.candidates):
         raise not_found(model.requested)
     if model.fallback_on_404 and not model_allowed(record, [model.fallback_on_404]):
