@@ -31,7 +31,7 @@ def presented_keys(request: Request, *, query_key: bool) -> list[str]:
         for name, value in request.scope["headers"]
         if name in _HEADERS
     ]
-    if query_key:
+    if query_key and request.scope["query_string"]:
         found += [_stripped(value) for value in request.query_params.getlist("key")]
     return [text for text in found if text]
 

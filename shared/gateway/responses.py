@@ -20,7 +20,10 @@ def json_response(
     status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None, after: Settle | None = None
 ) -> Response:
     """`after` runs once the last byte has left."""
-    return JsonAnswer(status, encode(body), headers or {}, after)
+    data = encode(body)
+    sent = raw_headers(headers or {})
+    sent += ((b"content-length", b"%d" % len(data)), (b"content-type", b"application/json"))
+    return Whole(status, data, sent, after)
 
 
 def raw_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
@@ -28,16 +31,17 @@ def raw_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
 
 
-class JsonAnswer(Response):
-    """A whole JSON document. Starlette's constructor asks what is known here: that the body is bytes, and that the
-    headers name neither its length nor its type."""
+class Whole(Response):
+    """An answer that is made. Starlette's constructor finds out what is known here: that the body is bytes, and which
+    headers it has, with its length and its type."""
 
-    def __init__(self, status: int, body: bytes, headers: Mapping[str, str], after: Settle | None) -> None:
+    def __init__(
+        self, status: int, body: bytes, headers: list[tuple[bytes, bytes]], after: Settle | None = None
+    ) -> None:
         self.status_code = status
         self.body = body
         self.background = Afterwards(after) if after else None
-        self.raw_headers = raw_headers(headers)
-        self.raw_headers += ((b"content-length", b"%d" % len(body)), (b"content-type", b"application/json"))
+        self.raw_headers = headers
 
 
 class Afterwards(BackgroundTask):
