@@ -9,7 +9,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Match, Route, WebSocketRoute
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
@@ -59,13 +59,14 @@ class DataPlane(Starlette):
             await super().__call__(scope, receive, send)
 
     def _app_of(self, scope: Scope) -> ASGIApp:
-        route = self._exact.get(scope["path"])
+        path, method = scope["path"], scope["method"]
+        route = self._exact.get(path)
         if route is not None:
-            return route.app if scope["method"] in (route.methods or ()) else _unrouted
+            return route.app if method in (route.methods or ()) else _unrouted
         for route in self._patterns:
-            match, found = route.matches(scope)
-            if match is Match.FULL:
-                scope.update(found)
+            found = route.path_regex.match(path)
+            if found is not None and method in (route.methods or ()):
+                scope["path_params"] = found.groupdict()  # texts all, which no convertor changes
                 return route.app
         return _unrouted
 

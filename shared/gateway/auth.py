@@ -31,7 +31,7 @@ def presented_keys(request: Request, *, query_key: bool) -> list[str]:
         for name, value in request.scope["headers"]
         if name in _HEADERS
     ]
-    if query_key:
+    if query_key and request.scope["query_string"]:
         found += [_stripped(value) for value in request.query_params.getlist("key")]
     return [text for text in found if text]
 
@@ -168,6 +168,8 @@ def model_allowed(record: KeyRecord, names: Iterable[str]) -> bool:
 def scoped(record: KeyRecord, model: ResolvedModel) -> ResolvedModel:
     """The model with nothing behind it that the key may not reach. Every name the request needs must be in scope; one
     outside is answered like an unknown one."""
+    if not record.models:
+        return model
     if not model_allowed(record, model.candidates):
         raise not_found(model.requested)
     if model.fallback_on_404 and not model_allowed(record, [model.fallback_on_404]):

@@ -59,6 +59,14 @@ class Exchange(Struct):
     api_version: str = ""
     body_sha: str | None = None  # the body's digest, with an Idempotency-Key only
     booked: bool = False  # its usage line was written
+    # these follow from `started_ms`
+    created: int = 0  # epoch seconds
+    today: date = date.min
+    day: str = ""  # as yyyymmdd
+
+    def __post_init__(self) -> None:
+        self.created = self.started_ms // 1000
+        self.today, self.day = _utc_day(self.created // _DAY_S)
 
     @classmethod
     def begin(cls, request: Request, timeout_s: float) -> "Exchange":
@@ -79,18 +87,6 @@ class Exchange(Struct):
             nonce=chance[16:].hex(),
             api_version=header(request, b"anthropic-version")[:40],
         )
-
-    @property
-    def created(self) -> int:
-        return self.started_ms // 1000
-
-    @property
-    def today(self) -> date:
-        return _utc_day(self.created // _DAY_S)[0]
-
-    @property
-    def day(self) -> str:
-        return _utc_day(self.created // _DAY_S)[1]
 
     @property
     def remaining_s(self) -> float:

@@ -14,11 +14,12 @@ from shared.stores.protocols import OriginSecrets, StoreUnavailable
 
 ORIGIN_HEADER = b"x-origin-verify"  # CloudFront sets it, whatever the client said
 _CONTROL = ("/admin", "/v1/usage", "/docs", "/openapi.json", "/console")
+_BELOW = tuple(f"{path}/" for path in _CONTROL)
 
 
 def control_serves(path: str) -> bool:
     """Whether a path belongs to the control plane."""
-    return any(path == prefix or path.startswith(prefix + "/") for prefix in _CONTROL)
+    return path in _CONTROL or path.startswith(_BELOW)
 
 
 class OneAddress:

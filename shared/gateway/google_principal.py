@@ -14,7 +14,7 @@ async def google_principal(services: Services, request: Request, exchange: Excha
     """The record behind the request's key; `?key=` counts unless the record forbids it. Raises GatewayError."""
     try:
         key = await services.authenticator.principal(request, exchange.source_ip, endpoint, query_key=True)
-        if "key" in request.query_params and not key.allow_query_key:
+        if not key.allow_query_key and "key" in request.query_params:
             raise GatewayError("authentication", "Incorrect API key provided.")
     except GatewayError as error:
         if error.kind == "authentication" and services.settings.gemini_auth_errors == "google":

@@ -12,9 +12,12 @@ from shared.stores.protocols import KeyRecord
 MAX_TOOLS = 512
 # what other gateways read from a body; here nothing a client writes changes where a request goes, or as whom
 _ROUTING = ("api_base", "base_url", "api_key", "headers", "extra_headers", "custom_llm_provider")
+_ROUTING_NAMES = frozenset(_ROUTING)
 
 
 def refuse_routing(body: Mapping[str, Any]) -> None:
+    if _ROUTING_NAMES.isdisjoint(body):
+        return
     for name in _ROUTING:
         if body.get(name) is not None:
             raise GatewayError("unsupported_parameter", "This parameter is not supported.", param=name)

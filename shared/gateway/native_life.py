@@ -5,7 +5,6 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from msgspec import Struct, field
-from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -21,7 +20,7 @@ from shared.gateway.input_bounds import refuse_routing
 from shared.gateway.metering import Meter, settled_on_failure, usd
 from shared.gateway.pipeline import Services
 from shared.gateway.request_body import read_body
-from shared.gateway.responses import Settle
+from shared.gateway.responses import Settle, Whole, raw_headers
 from shared.gemini.catalog import ResolvedModel, resolve
 from shared.json_codec import decode_object
 from shared.stores.protocols import KeyRecord
@@ -105,5 +104,6 @@ class NativeLife:
 def json_bytes(
     content: bytes, headers: Mapping[str, str] | None = None, after: Settle | None = None, status: int = 200
 ) -> Response:
-    task = BackgroundTask(after) if after else None
-    return Response(content, status, {**(headers or {}), "content-type": JSON_TYPE}, background=task)
+    sent = raw_headers(headers or {})
+    sent += ((b"content-type", JSON_TYPE.encode()), (b"content-length", b"%d" % len(content)))
+    return Whole(status, content, sent, after)

@@ -1,6 +1,7 @@
 """How answers leave: a JSON object, or a stream of frames that never falls silent and never ends unsettled."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
 
@@ -19,7 +20,10 @@ def json_response(
     status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None, after: Settle | None = None
 ) -> Response:
     """`after` runs once the last byte has left."""
-    return JsonAnswer(status, encode(body), headers or {}, after)
+    data = encode(body)
+    sent = raw_headers(headers or {})
+    sent += ((b"content-length", b"%d" % len(data)), (b"content-type", b"application/json"))
+    return Whole(status, data, sent, after)
 
 
 def raw_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
@@ -27,16 +31,17 @@ def raw_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
 
 
-class JsonAnswer(Response):
-    """A whole JSON document. Starlette's constructor asks what is known here: that the body is bytes, and that the
-    headers name neither its length nor its type."""
+class Whole(Response):
+    """An answer that is made. Starlette's constructor finds out what is known here: that the body is bytes, and which
+    headers it has, with its length and its type."""
 
-    def __init__(self, status: int, body: bytes, headers: Mapping[str, str], after: Settle | None) -> None:
+    def __init__(
+        self, status: int, body: bytes, headers: list[tuple[bytes, bytes]], after: Settle | None = None
+    ) -> None:
         self.status_code = status
         self.body = body
         self.background = Afterwards(after) if after else None
-        self.raw_headers = raw_headers(headers)
-        self.raw_headers += ((b"content-length", b"%d" % len(body)), (b"content-type", b"application/json"))
+        self.raw_headers = headers
 
 
 class Afterwards(BackgroundTask):
@@ -69,9 +74,12 @@ class EventStream(Response):
         after: Settle,
         ending: Settle | None = None,
     ) -> None:
-        super().__init__(None, 200, {**headers, "cache-control": "no-cache"}, media_type="text/event-stream")
-        # a stream has no length; Response computed one from the empty body
-        self.raw_headers = [(name, value) for name, value in self.raw_headers if name != b"content-length"]
+        named = {**headers, "cache-control": "no-cache"}
+        named.setdefault("content-type", "text/event-stream; charset=utf-8")
+        self.status_code = 200
+        self.body = b""
+        self.background = None
+        self.raw_headers = raw_headers(named)
         self._frames = frames
         self._heartbeat = heartbeat if callable(heartbeat) else lambda: heartbeat
         self._heartbeat_s = heartbeat_s
@@ -80,16 +88,31 @@ class EventStream(Response):
         self._after = after
         self._ending = ending
         self._first: asyncio.Future[bytes] | None = None
-        self._sent_at = 0.0
 
     async def first(self, hold_s: float) -> None:
         """Wait for the first frame, at most `hold_s` seconds; an error until then is raised here."""
-        self._first = asyncio.ensure_future(anext(self._frames))
+        loop = asyncio.get_running_loop()
+        held: asyncio.Future[None] = loop.create_future()  # `asyncio.wait` would take three turns of the loop more
+
+        def release() -> None:
+            if not held.done():
+                held.set_result(None)
+
+        async def make() -> bytes:
+            try:
+                return await anext(self._frames)
+            finally:
+                release()
+
+        self._first = asyncio.Task(make(), loop=loop, eager_start=True)
+        timer = loop.call_later(min(hold_s, self._deadline_s()), release)
         try:
-            await asyncio.wait({self._first}, timeout=min(hold_s, self._deadline_s()))
+            await held
         except asyncio.CancelledError:
             self._first.cancel()
             raise
+        finally:
+            timer.cancel()
         if not self._first.done() and self._deadline_s() <= 0:  # no time to say anything after a 200
             self._first.cancel()
             await asyncio.wait({self._first})
@@ -98,71 +121,105 @@ class EventStream(Response):
             self._first.result()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        loop = asyncio.get_running_loop()
-        clock = loop.time
-        writing = False
-        beating: asyncio.Future[None] | None = None
-
-        async def write(data: bytes) -> None:
-            nonlocal writing
-            if beating is not None:
-                await beating
-            writing, self._sent_at = True, clock()
-            await send({"type": "http.response.body", "body": data, "more_body": True})
-            writing = False
-
-        async def beat() -> None:
-            nonlocal beating
-            while True:
-                await asyncio.sleep(max(0.0, self._sent_at + self._heartbeat_s - clock()))
-                ready = self._first is not None and self._first.done()  # made before this beat, and written next
-                if clock() - self._sent_at < self._heartbeat_s:
-                    continue
-                self._sent_at = clock()
-                if not writing and not ready and (data := self._heartbeat()):  # else words are on their way
-                    beating = loop.create_future()
-                    try:
-                        await send({"type": "http.response.body", "body": data, "more_body": True})
-                    finally:
-                        beating.set_result(None)
-                        beating = None
-
-        self._sent_at = clock()
+        line = Line(send, self._heartbeat, self._heartbeat_s, self._made)
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            heart = asyncio.ensure_future(beat())
+            line.open()
             try:
-                await self._relay(write)
+                await self._relay(line)
             finally:
-                heart.cancel()
-                await asyncio.gather(heart, return_exceptions=True)
+                await line.close()
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             await self._after()
 
-    async def _relay(self, write: Callable[[bytes], Awaitable[None]]) -> None:
+    def _made(self) -> bool:
+        """Whether the first frame is made and waits for its turn."""
+        return self._first is not None and self._first.done()
+
+    async def _relay(self, line: "Line") -> None:
         try:
             async with asyncio.timeout(self._deadline_s()):
                 if self._first is not None:
                     data, self._first = await self._first, None
-                    await write(data)
+                    await line.write(data)
                     await asyncio.sleep(0)  # a loop may write at the end of its turn, and the rest takes time to make
                 async for data in self._frames:
-                    await write(data)
+                    await line.write(data)
         except GatewayError as error:
-            await self._break_off(error, write)
+            await self._break_off(error, line)
         except TimeoutError:
             late = GatewayError("upstream_timeout", "The answer took longer than the time left.")
-            await self._break_off(late, write)
+            await self._break_off(late, line)
         except asyncio.CancelledError:
             self._failed(GatewayError("upstream_interrupted", "The server is stopping."))
             raise
         except Exception as error:
             log("stream_failed", level=40, exc=error)
-            await self._break_off(GatewayError("internal", "Internal error."), write)
+            await self._break_off(GatewayError("internal", "Internal error."), line)
 
-    async def _break_off(self, error: GatewayError, write: Callable[[bytes], Awaitable[None]]) -> None:
+    async def _break_off(self, error: GatewayError, line: "Line") -> None:
         last = self._failed(error)
         if self._ending is not None:
             await self._ending()
-        await write(last)
+        await line.write(last)
+
+
+class Line:
+    """The way of a stream to its client: frames, and heartbeats where nothing was sent for `heartbeat_s`, neither
+    inside the other. `made` says that a frame is about to be written."""
+
+    def __init__(
+        self, send: Send, heartbeat: Callable[[], bytes], heartbeat_s: float, made: Callable[[], bool]
+    ) -> None:
+        self._send = send
+        self._heartbeat = heartbeat
+        self._heartbeat_s = heartbeat_s
+        self._made = made
+        self._writing = False
+        self._sent_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._beat: asyncio.Task[None] | None = None  # on its way
+
+    def open(self) -> None:
+        self._sent_at = time.monotonic()
+        self._wait(self._heartbeat_s)
+
+    async def write(self, data: bytes) -> None:
+        self._writing = True
+        if self._beat is not None:
+            await asyncio.wait({self._beat})
+        self._sent_at = time.monotonic()
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        self._writing = False
+
+    async def close(self) -> None:
+        if self._beat is not None:
+            self._beat.cancel()
+            await asyncio.wait({self._beat})
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _wait(self, seconds: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._due)
+
+    def _due(self) -> None:
+        now = time.monotonic()
+        silent_s = now - self._sent_at
+        if silent_s < self._heartbeat_s:
+            self._wait(self._heartbeat_s - silent_s)
+            return
+        self._sent_at = now
+        if not self._writing and not self._made() and (data := self._heartbeat()):  # else words are on their way
+            self._beat = asyncio.ensure_future(self._say(data))
+        else:
+            self._wait(self._heartbeat_s)
+
+    async def _say(self, data: bytes) -> None:
+        try:
+            await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        except OSError:  # the next frame meets it too
+            return
+        finally:
+            self._beat = None
+        self._wait(self._sent_at + self._heartbeat_s - time.monotonic())

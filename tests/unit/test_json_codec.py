@@ -32,6 +32,9 @@ json_values = st.recursive(
 )
 
 
+text_with_halves = st.text(st.sampled_from("aé\U0001f600\ud800\udbff\udc00\udfff\ud7ff\ue000\\\x1b"), max_size=5)
+
+
 @given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), json_values))
 def test_what_is_encoded_decodes_to_the_same(value):
     assert decode_object(encode(value)) == value
@@ -181,3 +184,16 @@ def test_counting_first_refuses_what_looking_closely_refuses(text: str, times: i
         return ""
 
     assert said(_bound) == said(_bound_closely)
+
+
+@given(
+    st.dictionaries(text_with_halves, text_with_halves | st.lists(text_with_halves) | st.integers(-(2**63), 2**64 - 1))
+)
+def test_half_a_character_is_refused_wherever_it_stands(value: dict[str, object]) -> None:
+    raw = json.dumps(value).encode()
+    read = json.loads(raw)  # two halves that fit are one character
+    if any("\ud800" <= character <= "\udfff" for character in json.dumps(read, ensure_ascii=False)):
+        with pytest.raises(GatewayError, match="surrogate"):
+            decode_object(raw)
+    else:
+        assert decode_object(raw) == read

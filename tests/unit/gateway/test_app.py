@@ -113,6 +113,22 @@ async def test_pieces_of_an_answer_go_to_the_server_itself(app: DataPlane, monke
     assert seen == [send]
 
 
+async def test_a_websocket_is_told_that_there_is_none(app: DataPlane) -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    scope = {**scope_of("GET", "/v1/responses"), "type": "websocket", "extensions": {"websocket.http.response": {}}}
+    del scope["method"]
+    await app(scope, receive, send)
+    assert [message["type"] for message in sent] == ["websocket.http.response.start", "websocket.http.response.body"]
+    assert sent[0]["status"] == 426
+
+
 def test_a_whole_answer_has_the_headers_that_starlette_would_give_it() -> None:
     given = {"x-a": "1", "retry-after": "é"}
     ours, theirs = json_response(200, {"a": "é"}, given), Response('{"a":"é"}', 200, given, "application/json")
