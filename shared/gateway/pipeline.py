@@ -20,7 +20,7 @@ from shared.dialects.contract import (
     Translation,
 )
 from shared.errors import GatewayError
-from shared.events import End, Event, ToolCall, Usage
+from shared.events import End, Event, Usage
 from shared.gateway import auth
 from shared.gateway.budgets import estimate
 from shared.gateway.context import Exchange, call_id
@@ -36,7 +36,7 @@ from shared.gateway.request_media import Fetcher, RequestMedia, answered, counte
 from shared.gateway.responses import EventStream, json_response
 from shared.gateway.settings import Settings
 from shared.gateway.shaping import Shaper
-from shared.gateway.signature_keeper import SignatureKeeper, SignedText
+from shared.gateway.signature_keeper import SignatureKeeper, Signed
 from shared.gateway.upstream import Upstream
 from shared.gemini.catalog import ResolvedModel, resolve
 from shared.gemini.file_links import file_links
@@ -225,7 +225,7 @@ class Pipeline:
             yield [End("length", "MAX_TOKENS", call.counted)]
             return
         shaper = Shaper(call.translation, lambda: call_id(call.dialect.TOOL_CALL_PREFIX))
-        signed = SignedText()
+        signed = Signed(call.keeper.family)
         answer = answered(
             self._services.upstream, call.translation.request, call.model, call.exchange, call.meter, call.media
         )
@@ -234,19 +234,13 @@ class Pipeline:
         async with aclosing(answer) as bursts:
             async for events in bursts:
                 shaped = shaper.feed_all(events)
-                if signed.watch(shaped):
-                    await self._keep(shaped, signed, call)
+                if kept := signed.watch(shaped):
+                    await call.keeper.keep(kept)
                 if shaped:
                     yield shaped
                 if shaper.stopped:  # leaving closes the upstream: nobody pays for what nobody reads
                     call.meter.outcome.finish_reason = "STOP"
                     return
-
-    async def _keep(self, events: list[Event], signed: SignedText, call: Call) -> None:
-        """Signatures are kept before the client can answer what they sign: its next turn must find them."""
-        await call.keeper.keep_calls([event for event in events if isinstance(event, ToolCall)])
-        if isinstance(events[-1], End) and signed.signature and signed.text:
-            await call.keeper.keep_text(signed.text, signed.signature)
 
     async def _buffered(self, call: Call) -> Response:
         choices: list[list[Event]] = [[] for _ in range(call.translation.choices)]
