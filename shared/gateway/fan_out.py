@@ -5,35 +5,46 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 
-async def merged[T](answers: Sequence[AsyncGenerator[T]]) -> AsyncGenerator[tuple[int, T]]:
-    """(index, event) as they come; the first failure ends them all. One answer passes without a queue."""
-    if len(answers) == 1:
-        async with aclosing(answers[0]) as events:
-            async for event in events:
-                yield 0, event
-        return
-    queue: asyncio.Queue[tuple[int, T | BaseException | None]] = asyncio.Queue(maxsize=64)
+def merged[T](answers: Sequence[AsyncGenerator[T]]) -> AsyncGenerator[tuple[int, T]]:
+    """(index, event) as they come; the first failure ends them all."""
+    return interleaved([_numbered(index, events) for index, events in enumerate(answers)])
 
-    async def pump(index: int, events: AsyncGenerator[T]) -> None:
+
+def interleaved[T](answers: Sequence[AsyncGenerator[T]]) -> AsyncGenerator[T]:
+    """The events of all as they come; the first failure ends them all. One answer passes as it is."""
+    return answers[0] if len(answers) == 1 else _interleaved(answers)
+
+
+async def _numbered[T](index: int, events: AsyncGenerator[T]) -> AsyncGenerator[tuple[int, T]]:
+    async with aclosing(events):
+        async for event in events:
+            yield index, event
+
+
+async def _interleaved[T](answers: Sequence[AsyncGenerator[T]]) -> AsyncGenerator[T]:
+    queue: asyncio.Queue[tuple[T] | BaseException | None] = asyncio.Queue(maxsize=64)
+
+    async def pump(events: AsyncGenerator[T]) -> None:
         try:
-            async for event in events:
-                await queue.put((index, event))
+            async with aclosing(events):  # whoever is stopped while the queue is full leaves nothing open
+                async for event in events:
+                    await queue.put((event,))
         except Exception as error:
-            await queue.put((index, error))
+            await queue.put(error)
         else:
-            await queue.put((index, None))
+            await queue.put(None)
 
-    tasks = [asyncio.ensure_future(pump(index, events)) for index, events in enumerate(answers)]
+    tasks = [asyncio.ensure_future(pump(events)) for events in answers]
     try:
         running = len(tasks)
         while running:
-            index, item = await queue.get()
+            item = await queue.get()
             if item is None:
                 running -= 1
             elif isinstance(item, BaseException):
                 raise item
             else:
-                yield index, item
+                yield item[0]
     finally:
         for task in tasks:
             task.cancel()

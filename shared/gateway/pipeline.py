@@ -24,7 +24,7 @@ from shared.events import End, Event, Usage
 from shared.gateway import auth
 from shared.gateway.budgets import estimate
 from shared.gateway.context import Exchange, call_id
-from shared.gateway.fan_out import merged
+from shared.gateway.fan_out import interleaved
 from shared.gateway.grounding_links import with_targets
 from shared.gateway.idempotency import adopt
 from shared.gateway.input_bounds import check_tools, refuse_routing
@@ -214,30 +214,27 @@ class Pipeline:
     def _events(self, call: Call) -> AsyncGenerator[tuple[int, list[Event]]]:
         """(choice, events) as the client should see them, those together that came together."""
         call.meter.before_upstream()
-        return merged([self._choice(call) for _ in range(call.translation.choices)])
+        return interleaved([self._choice(call, number) for number in range(call.translation.choices)])
 
-    async def _choice(self, call: Call) -> AsyncGenerator[list[Event]]:
-        if call.translation.prompt_only:
-            tokens = await counted(
-                self._services.upstream, call.translation.request, call.model.id, call.exchange, call.media
-            )
+    async def _choice(self, call: Call, number: int) -> AsyncGenerator[tuple[int, list[Event]]]:
+        services, translation = self._services, call.translation
+        if translation.prompt_only:
+            tokens = await counted(services.upstream, translation.request, call.model.id, call.exchange, call.media)
             call.counted = Usage(prompt_tokens=tokens)
-            yield [End("length", "MAX_TOKENS", call.counted)]
+            yield number, [End("length", "MAX_TOKENS", call.counted)]
             return
-        shaper = Shaper(call.translation, lambda: call_id(call.dialect.TOOL_CALL_PREFIX))
+        shaper = Shaper(translation, lambda: call_id(call.dialect.TOOL_CALL_PREFIX))
         signed = Signed(call.keeper.family)
-        answer = answered(
-            self._services.upstream, call.translation.request, call.model, call.exchange, call.meter, call.media
-        )
-        if self._services.settings.resolve_grounding_urls:
-            answer = with_targets(answer, self._services.upstream.client.location, call.exchange)
-        async with aclosing(answer) as bursts:
-            async for events in bursts:
+        answer = answered(services.upstream, translation.request, call.model, call.exchange, call.meter, call.media)
+        if services.settings.resolve_grounding_urls:
+            answer = with_targets(answer, services.upstream.client.location, call.exchange)
+        async with aclosing(answer):
+            async for events in answer:
                 shaped = shaper.feed_all(events)
                 if kept := signed.watch(shaped):
                     await call.keeper.keep(kept)
                 if shaped:
-                    yield shaped
+                    yield number, shaped
                 if shaper.stopped:  # leaving closes the upstream: nobody pays for what nobody reads
                     call.meter.outcome.finish_reason = "STOP"
                     return
