@@ -23,8 +23,9 @@ from shared.errors import GatewayError
 from shared.events import End, Event, Usage
 from shared.gateway import auth
 from shared.gateway.budgets import estimate
+from shared.gateway.choice import Choice
 from shared.gateway.context import Exchange, call_id
-from shared.gateway.fan_out import interleaved
+from shared.gateway.fan_out import Answer, interleaved
 from shared.gateway.grounding_links import with_targets
 from shared.gateway.idempotency import adopt
 from shared.gateway.input_bounds import check_tools, refuse_routing
@@ -36,7 +37,7 @@ from shared.gateway.request_media import Fetcher, RequestMedia, answered, counte
 from shared.gateway.responses import EventStream, json_response
 from shared.gateway.settings import Settings
 from shared.gateway.shaping import Shaper
-from shared.gateway.signature_keeper import SignatureKeeper, Signed
+from shared.gateway.signature_keeper import SignatureKeeper
 from shared.gateway.upstream import Upstream
 from shared.gemini.catalog import ResolvedModel, resolve
 from shared.gemini.file_links import file_links
@@ -211,33 +212,27 @@ class Pipeline:
         media = services.media(key, body, translation.request, exchange)
         return Call(exchange, dialect, model, translation, meter, keeper, await meter.admit(), memory, media=media)
 
-    def _events(self, call: Call) -> AsyncGenerator[tuple[int, list[Event]]]:
+    def _events(self, call: Call) -> Answer[tuple[int, list[Event]]]:
         """(choice, events) as the client should see them, those together that came together."""
         call.meter.before_upstream()
+        if call.translation.prompt_only:
+            return self._counted(call)
         return interleaved([self._choice(call, number) for number in range(call.translation.choices)])
 
-    async def _choice(self, call: Call, number: int) -> AsyncGenerator[tuple[int, list[Event]]]:
-        services, translation = self._services, call.translation
-        if translation.prompt_only:
-            tokens = await counted(services.upstream, translation.request, call.model.id, call.exchange, call.media)
-            call.counted = Usage(prompt_tokens=tokens)
+    async def _counted(self, call: Call) -> AsyncGenerator[tuple[int, list[Event]]]:
+        upstream, request = self._services.upstream, call.translation.request
+        tokens = await counted(upstream, request, call.model.id, call.exchange, call.media)
+        call.counted = Usage(prompt_tokens=tokens)
+        for number in range(call.translation.choices):
             yield number, [End("length", "MAX_TOKENS", call.counted)]
-            return
+
+    def _choice(self, call: Call, number: int) -> Choice:
+        services, translation = self._services, call.translation
         shaper = Shaper(translation, lambda: call_id(call.dialect.TOOL_CALL_PREFIX))
-        signed = Signed(call.keeper.family)
         answer = answered(services.upstream, translation.request, call.model, call.exchange, call.meter, call.media)
         if services.settings.resolve_grounding_urls:
             answer = with_targets(answer, services.upstream.client.location, call.exchange)
-        async with aclosing(answer):
-            async for events in answer:
-                shaped = shaper.feed_all(events)
-                if kept := signed.watch(shaped):
-                    await call.keeper.keep(kept)
-                if shaped:
-                    yield number, shaped
-                if shaper.stopped:  # leaving closes the upstream: nobody pays for what nobody reads
-                    call.meter.outcome.finish_reason = "STOP"
-                    return
+        return Choice(number, answer, shaper, call.keeper, call.meter.outcome)
 
     async def _buffered(self, call: Call) -> Response:
         choices: list[list[Event]] = [[] for _ in range(call.translation.choices)]
