@@ -20,11 +20,12 @@ from shared.dialects.contract import (
     Translation,
 )
 from shared.errors import GatewayError
-from shared.events import End, Event, ToolCall, Usage
+from shared.events import End, Event, Usage
 from shared.gateway import auth
 from shared.gateway.budgets import estimate
+from shared.gateway.choice import Choice
 from shared.gateway.context import Exchange, call_id
-from shared.gateway.fan_out import merged
+from shared.gateway.fan_out import Answer, interleaved
 from shared.gateway.grounding_links import with_targets
 from shared.gateway.idempotency import adopt
 from shared.gateway.input_bounds import check_tools, refuse_routing
@@ -36,7 +37,7 @@ from shared.gateway.request_media import Fetcher, RequestMedia, answered, counte
 from shared.gateway.responses import EventStream, json_response
 from shared.gateway.settings import Settings
 from shared.gateway.shaping import Shaper
-from shared.gateway.signature_keeper import SignatureKeeper, SignedText
+from shared.gateway.signature_keeper import SignatureKeeper
 from shared.gateway.upstream import Upstream
 from shared.gemini.catalog import ResolvedModel, resolve
 from shared.gemini.file_links import file_links
@@ -211,42 +212,27 @@ class Pipeline:
         media = services.media(key, body, translation.request, exchange)
         return Call(exchange, dialect, model, translation, meter, keeper, await meter.admit(), memory, media=media)
 
-    def _events(self, call: Call) -> AsyncGenerator[tuple[int, list[Event]]]:
+    def _events(self, call: Call) -> Answer[tuple[int, list[Event]]]:
         """(choice, events) as the client should see them, those together that came together."""
         call.meter.before_upstream()
-        return merged([self._choice(call) for _ in range(call.translation.choices)])
-
-    async def _choice(self, call: Call) -> AsyncGenerator[list[Event]]:
         if call.translation.prompt_only:
-            tokens = await counted(
-                self._services.upstream, call.translation.request, call.model.id, call.exchange, call.media
-            )
-            call.counted = Usage(prompt_tokens=tokens)
-            yield [End("length", "MAX_TOKENS", call.counted)]
-            return
-        shaper = Shaper(call.translation, lambda: call_id(call.dialect.TOOL_CALL_PREFIX))
-        signed = SignedText()
-        answer = answered(
-            self._services.upstream, call.translation.request, call.model, call.exchange, call.meter, call.media
-        )
-        if self._services.settings.resolve_grounding_urls:
-            answer = with_targets(answer, self._services.upstream.client.location, call.exchange)
-        async with aclosing(answer) as bursts:
-            async for events in bursts:
-                shaped = shaper.feed_all(events)
-                if signed.watch(shaped):
-                    await self._keep(shaped, signed, call)
-                if shaped:
-                    yield shaped
-                if shaper.stopped:  # leaving closes the upstream: nobody pays for what nobody reads
-                    call.meter.outcome.finish_reason = "STOP"
-                    return
+            return self._counted(call)
+        return interleaved([self._choice(call, number) for number in range(call.translation.choices)])
 
-    async def _keep(self, events: list[Event], signed: SignedText, call: Call) -> None:
-        """Signatures are kept before the client can answer what they sign: its next turn must find them."""
-        await call.keeper.keep_calls([event for event in events if isinstance(event, ToolCall)])
-        if isinstance(events[-1], End) and signed.signature and signed.text:
-            await call.keeper.keep_text(signed.text, signed.signature)
+    async def _counted(self, call: Call) -> AsyncGenerator[tuple[int, list[Event]]]:
+        upstream, request = self._services.upstream, call.translation.request
+        tokens = await counted(upstream, request, call.model.id, call.exchange, call.media)
+        call.counted = Usage(prompt_tokens=tokens)
+        for number in range(call.translation.choices):
+            yield number, [End("length", "MAX_TOKENS", call.counted)]
+
+    def _choice(self, call: Call, number: int) -> Choice:
+        services, translation = self._services, call.translation
+        shaper = Shaper(translation, lambda: call_id(call.dialect.TOOL_CALL_PREFIX))
+        answer = answered(services.upstream, translation.request, call.model, call.exchange, call.meter, call.media)
+        if services.settings.resolve_grounding_urls:
+            answer = with_targets(answer, services.upstream.client.location, call.exchange)
+        return Choice(number, answer, shaper, call.keeper, call.meter.outcome)
 
     async def _buffered(self, call: Call) -> Response:
         choices: list[list[Event]] = [[] for _ in range(call.translation.choices)]

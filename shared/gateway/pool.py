@@ -61,6 +61,8 @@ class CredentialPool:
         self._now = now
         self._chance = chance or random.SystemRandom()
         self._shared = shared
+        self._told: Sequence[Credential] = ()  # what the store said last
+        self._active: list[Credential] = []  # of those
         self._resting: dict[str, dict[_Place, Rest]] = {}  # by owner
         self._read_at = float("-inf")
         self._tasks: set[asyncio.Task[None]] = set()
@@ -117,21 +119,25 @@ class CredentialPool:
 
     async def _slots(self) -> list[Credential]:
         try:
-            slots = [slot for slot in await self._secrets.pool() if slot.status == "active"]
+            told = await self._secrets.pool()
         except StoreUnavailable as error:
             raise GatewayError(
                 "unavailable", "The upstream credentials cannot be read.", retry_after=error.retry_after
             ) from error
-        if not slots:
+        if told is not self._told:  # a store that reads again tells another sequence
+            hide(*(slot.key for slot in told))
+            self._told, self._active = told, [slot for slot in told if slot.status == "active"]
+        if not self._active:
             raise GatewayError("unavailable", "The gateway has no upstream credential.", retry_after=30)
-        hide(*(slot.key for slot in slots))
-        return slots
+        return self._active
 
     def _ready(self, slots: Sequence[Credential], model: str, exclude: Collection[str]) -> list[Credential]:
         return [slot for slot in slots if slot.id not in exclude and self._rest_of(slot, model) is None]
 
     def _rest_of(self, slot: Credential, model: str) -> Rest | None:
         """(seconds left, why) of the longest rest, or None."""
+        if not self._resting:
+            return None
         now = self._clock()
         owners = [found for owner in {slot.id, _owner(slot)} if (found := self._resting.get(owner))]
         rests = [rest for found in owners for place, rest in found.items() if place.model in ("", model)]

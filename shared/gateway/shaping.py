@@ -4,8 +4,6 @@ sequences that the upstream does not know, fences around JSON, an echoed prefill
 import re
 from collections.abc import Callable, Sequence
 
-from msgspec import structs
-
 from shared.dialects.contract import Translation
 from shared.events import BlockDelta, BlockEnd, BlockStart, End, Event, ToolCall, Usage
 from shared.gemini.tool_names import restore
@@ -135,7 +133,8 @@ class Shaper:
     def feed(self, event: Event) -> list[Event]:
         match event:
             case ToolCall():
-                return self._call(event)
+                call = self._call(event)
+                return [] if call is None else [call]
             case BlockStart(kind="text") if self._filters:
                 self._open.add(event.index)
             case BlockDelta() if event.index in self._open:
@@ -148,25 +147,29 @@ class Shaper:
     def feed_all(self, events: list[Event]) -> list[Event]:
         """The events that a renderer should see of these; where a stop sequence is among them, it ends them. Most
         often nothing is to be done, and they are the same list."""
-        if not self._filters:
-            for event in events:
-                if type(event) is ToolCall:
-                    break
-            else:
-                return events
         shaped: list[Event] = []
+        if self._filters:
+            for event in events:
+                shaped += self.feed(event)
+                if self.stopped:
+                    return shaped + self.stop()
+            return shaped
+        if ToolCall not in map(type, events):
+            return events
         for event in events:
-            shaped += self.feed(event)
-            if self.stopped:
-                return shaped + self.stop()
+            if type(event) is not ToolCall:
+                shaped.append(event)
+            elif (call := self._call(event)) is not None:
+                shaped.append(call)
         return shaped
 
-    def _call(self, call: ToolCall) -> list[Event]:
+    def _call(self, call: ToolCall) -> ToolCall | None:
         self._calls += 1
         if self._translation.single_call and self._calls > 1:
-            return []  # the first call carries the step's signature
+            return None  # the first call carries the step's signature
         name = restore(call.name, self._translation.tool_names, self._translation.declared_tools)
-        return [structs.replace(call, name=name, call_id=call.call_id or self._new_id())]
+        public_id = call.call_id or self._new_id()
+        return ToolCall(call.index, name, call.args, call.native_id, call.signature, public_id)
 
     @property
     def stopped(self) -> bool:

@@ -1,6 +1,6 @@
 """Thought signatures kept for clients that drop what they do not know."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from shared.events import BlockDelta, BlockEnd, BlockStart, End, Event, LooseSignature, ToolCall
 from shared.gateway.telemetry import log
@@ -18,7 +18,7 @@ class SignatureKeeper:
     def __init__(self, store: SignatureStore, acct: str, model: ResolvedModel, now: int) -> None:
         self._store = store
         self._acct = acct
-        self._family = model.capabilities.family
+        self.family = model.capabilities.family
         self._expires_at = now + _KEEP_S
 
     async def recall(self, keys: Sequence[str]) -> SignatureLookup:
@@ -30,55 +30,50 @@ class SignatureKeeper:
             log("signatures_unavailable", level=30, exc=error)
             return {}
 
-    async def keep_calls(self, calls: Iterable[ToolCall]) -> None:
-        """Under the public id, and under the content for clients that rewrite ids. Unsigned parallel calls keep their
-        native id, which newer models want back."""
-        items: dict[str, FoundSignature] = {}
-        for call in calls:
-            if call.signature or call.native_id:
-                found = FoundSignature(call.signature or "", call.native_id, call.name, self._family)
-                items[call_key(call.call_id)] = found
-                if call.signature:
-                    items[content_key("", call.name, dict(call.args))] = found
-        if items:
-            await self._put(items)
-
-    async def keep_text(self, text: str, signature: str) -> None:
-        await self._put({text_key("", text): FoundSignature(signature, family=self._family)})
-
-    async def _put(self, items: dict[str, FoundSignature]) -> None:
+    async def keep(self, items: Mapping[str, FoundSignature]) -> None:
+        """Before the client can answer what they sign: its next turn must find them."""
         try:
             await self._store.put(self._acct, items, self._expires_at)
         except StoreUnavailable as error:
             log("signatures_not_kept", level=30, exc=error)
 
 
-class SignedText:
-    """Gathers one choice's visible text and the signature it ends with."""
+class Signed:
+    """What one choice has signed: its calls, and its visible text, whose signature may come anywhere."""
 
-    def __init__(self) -> None:
+    def __init__(self, family: str) -> None:
+        self._family = family
         self._blocks: set[int] = set()
         self._text: list[str] = []
-        self.signature: str | None = None
+        self._signature: str | None = None
 
-    def watch(self, events: Iterable[Event]) -> bool:
-        """Whether there is something to keep now: calls among the events, or the end of what was signed."""
-        due = False
+    def watch(self, events: Iterable[Event]) -> dict[str, FoundSignature]:
+        """What is to be kept by now, for these events: signed calls, and at the end the signed text."""
+        # exact types: a long stream has many events, and matching a class that is not theirs is slow
+        items: dict[str, FoundSignature] = {}
         for event in events:
-            match event:
-                case BlockDelta():
-                    if event.index in self._blocks:
-                        self._text.append(event.text)
-                case BlockStart(kind="text"):
+            if type(event) is BlockDelta:
+                if event.index in self._blocks:
+                    self._text.append(event.text)
+            elif type(event) is BlockStart:
+                if event.kind == "text":
                     self._blocks.add(event.index)
-                case BlockEnd(signature=str()) if event.index in self._blocks:
-                    self.signature = event.signature
-                case LooseSignature():
-                    self.signature = event.signature
-                case ToolCall() | End():
-                    due = True
-        return due
+            elif type(event) is BlockEnd:
+                if event.signature is not None and event.index in self._blocks:
+                    self._signature = event.signature
+            elif type(event) is LooseSignature:
+                self._signature = event.signature
+            elif type(event) is ToolCall:
+                self._keep_call(event, items)
+            elif type(event) is End and self._signature and (text := "".join(self._text)):
+                items[text_key("", text)] = FoundSignature(self._signature, family=self._family)
+        return items
 
-    @property
-    def text(self) -> str:
-        return "".join(self._text)
+    def _keep_call(self, call: ToolCall, items: dict[str, FoundSignature]) -> None:
+        """Under the public id, and under the content for clients that rewrite ids. Unsigned parallel calls keep their
+        native id, which newer models want back."""
+        if call.signature or call.native_id:
+            found = FoundSignature(call.signature or "", call.native_id, call.name, self._family)
+            items[call_key(call.call_id)] = found
+            if call.signature:
+                items[content_key("", call.name, call.args)] = found
