@@ -31,6 +31,7 @@ _DUMMIES = frozenset(
         base64.urlsafe_b64encode(word.encode()).decode().rstrip("="),
     )
 )
+_sorted = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 # Gemma refuses the field; models before 2.5 do not think and never made a signature.
 _WITHOUT_SIGNATURES = ("gemma", "1.", "2.0")
 
@@ -56,7 +57,7 @@ def call_key(call_id: str) -> str:
 def content_key(family: str, name: str, args: Any) -> str:
     """The store key of a call by its content, for clients that rewrite ids. Key order and `1.0` against `1` do not
     matter, because JavaScript clients change both."""
-    return _key("a", family, name, json.dumps(_canonical(args), sort_keys=True, separators=(",", ":")))
+    return _key("a", family, name, _sorted(_canonical(args)))
 
 
 def text_key(family: str, text: str) -> str:
@@ -133,15 +134,17 @@ def _turn_start(contents: list[Content]) -> int:
 
 
 def _key(kind: str, *words: str) -> str:
-    hashed: list[bytes] = []
+    hashed = b""
     for word in words:
         data = word.encode("utf-8", "surrogatepass")
-        hashed += (len(data).to_bytes(8, "big"), data)
-    return f"{kind}-{hashlib.sha256(b''.join(hashed)).hexdigest()[:40]}"
+        hashed += len(data).to_bytes(8) + data
+    return f"{kind}-{hashlib.sha256(hashed).hexdigest()[:40]}"
 
 
 def _canonical(value: Any) -> Any:
-    if isinstance(value, Mapping):
+    if isinstance(value, str | int):  # first, as most are, and before a slow look for a mapping
+        return value
+    if isinstance(value, (dict, Mapping)):
         return {str(key): _canonical(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_canonical(item) for item in value]
