@@ -74,14 +74,16 @@ class Composer:
     def feed(self, event: Event) -> None:
         if isinstance(event, Start):
             self._model = event.model_version or self._model
-        self._open()
+        if not self._opened:
+            self._open()
         handler = self._handlers.get(type(event))
         if handler is not None:
             handler(self, event)
 
     def part(self, block: int) -> TextPart | None:
         """The open part that the text of a block is to be added to; None for a thought that is not shown."""
-        self._open()
+        if not self._opened:
+            self._open()
         if self._blocks.get(block) != "reasoning":
             return self._speak().text_part()
         return self._reasoning.part if self._reasoning is not None else None
@@ -198,7 +200,7 @@ class Composer:
         message, self._message = self._message, None
         text = message.text
         self._characters += len(text)
-        self._done(message.close(status))
+        self._done(message.close(status, text))
         if message.signature and text and self._carries:
             self._carry({text_key("", text): self._found(message.signature)})
 
@@ -359,19 +361,21 @@ class Composer:
     def _finish(self, end: End) -> None:
         """What the end says besides its usage: the search behind the answer, a refusal."""
         self._end = end
-        grounding = end.metadata.get("groundingMetadata")
+        if grounding := end.metadata.get("groundingMetadata"):
+            self._show_grounding(grounding, "incomplete" if self._incomplete(end) else "completed")
+        if end.finish == "blocked" and not self._output and self._message is None:
+            refusal = f"blocked: {end.reason}" if end.prompt_blocked else end.message or f"blocked: {end.reason}"
+            self._speak().refuse(refusal)
+
+    def _show_grounding(self, grounding: object, status: str) -> None:
         sources = sources_of(grounding)
         searches = [item for item in self._output if item["type"] == "web_search_call"]
         for item in searches:
             item["action"] = {**item["action"], "sources": sources}
-        status = "incomplete" if self._incomplete(end) else "completed"
         queries = searches_of(grounding)
         if queries and not searches:
             self._close_items(status)
             self._search(queries, sources)
-        if end.finish == "blocked" and not self._output and self._message is None:
-            refusal = f"blocked: {end.reason}" if end.prompt_blocked else end.message or f"blocked: {end.reason}"
-            self._speak().refuse(refusal)
 
     _handlers: ClassVar[Mapping[type, Callable[["Composer", Any], None]]] = {
         BlockStart: _block_start,

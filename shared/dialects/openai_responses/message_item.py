@@ -61,11 +61,11 @@ class MessageItem:
         self._tell("refusal.done", refusal=refusal)
         self._tell("content_part.done", part={"type": "refusal", "refusal": refusal})
 
-    def close(self, status: str) -> dict[str, Any]:
-        """The events of the end of its part, and the finished item."""
+    def close(self, status: str, text: str) -> dict[str, Any]:
+        """The events of the end of its part, and the finished item; `text` is its own."""
         if self._refusal is not None:
             return {**self.head(), "status": status, "content": [{"type": "refusal", "refusal": self._refusal}]}
-        part = self._content(self.text)
+        part = self._content(text)
         self._tell("output_text.done", text=part["text"], logprobs=part["logprobs"])
         self._tell("content_part.done", part=part)
         return {**self.head(), "status": status, "content": [part]}
