@@ -92,12 +92,15 @@ def complete(contents: list[Content], caps: "Capabilities") -> list[Content]:
     twice (the reasoning would be billed twice), and the dummy on the first function call of each step of the current
     turn that has none. Signatures never move to another part.
     """
-    turn = _turn_start(contents) if caps.signatures else len(contents)
+    turn = -1  # not looked for yet, which a conversation of the user's alone never needs
     keep = takes_signatures(caps)
     seen: set[str] = set()
     completed: list[Content] = []
     for position, content in enumerate(contents):
-        needs_dummy = position >= turn and content.get("role") == "model"
+        needs_dummy = caps.signatures and content.get("role") == "model"
+        if needs_dummy:
+            turn = _turn_start(contents) if turn < 0 else turn
+            needs_dummy = position >= turn
         parts: list[Part] = []
         for given in content.get("parts", []):
             part = _cleaned(given, keep, seen) if "thoughtSignature" in given else given
