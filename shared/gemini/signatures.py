@@ -92,12 +92,15 @@ def complete(contents: list[Content], caps: "Capabilities") -> list[Content]:
     twice (the reasoning would be billed twice), and the dummy on the first function call of each step of the current
     turn that has none. Signatures never move to another part.
     """
-    turn = _turn_start(contents) if caps.signatures else len(contents)
+    turn = -1  # not looked for yet, which a conversation of the user's alone never needs
     keep = takes_signatures(caps)
     seen: set[str] = set()
     completed: list[Content] = []
     for position, content in enumerate(contents):
-        needs_dummy = position >= turn and content.get("role") == "model"
+        needs_dummy = caps.signatures and content.get("role") == "model"
+        if needs_dummy:
+            turn = _turn_start(contents) if turn < 0 else turn
+            needs_dummy = position >= turn
         parts: list[Part] = []
         for given in content.get("parts", []):
             part = _cleaned(given, keep, seen) if "thoughtSignature" in given else given
@@ -134,15 +137,15 @@ def _turn_start(contents: list[Content]) -> int:
 
 
 def _key(kind: str, *words: str) -> str:
-    hashed: list[bytes] = []
+    hashed = b""
     for word in words:
         data = word.encode("utf-8", "surrogatepass")
-        hashed += (len(data).to_bytes(8, "big"), data)
-    return f"{kind}-{hashlib.sha256(b''.join(hashed)).hexdigest()[:40]}"
+        hashed += len(data).to_bytes(8) + data
+    return f"{kind}-{hashlib.sha256(hashed).hexdigest()[:40]}"
 
 
 def _canonical(value: Any) -> Any:
-    if isinstance(value, str):
+    if isinstance(value, str | int):  # first, as most are, and before a slow look for a mapping
         return value
     if isinstance(value, float):
         return int(value) if value.is_integer() else value

@@ -50,12 +50,14 @@ def thinking_config(
     `invalid_request` for words outside `EFFORTS` and Gemini's levels, and for budgets below -1.
     """
     level = _known_level(level)
+    if effort is None and budget is None and level is None and not include_thoughts:
+        if not _tight(max_output_tokens):
+            return None
+        effort = "none"
     if effort is not None and effort not in EFFORTS:
         raise GatewayError("invalid_request", f"Unknown effort; use one of: {', '.join(_EFFORT)}.")
     if budget is not None and budget < DYNAMIC:
         raise GatewayError("invalid_request", "A thinking budget is -1 or a number of tokens.")
-    if (effort, budget, level) == (None, None, None) and not include_thoughts and _tight(max_output_tokens):
-        effort = "none"
     config: ThinkingConfig = {}
     if caps.thinking == "level":
         chosen = _level_for(caps, effort, budget, level)

@@ -41,8 +41,7 @@ class ToolNames:
     def __init__(self, declared: Iterable[str] = ()) -> None:
         self._wire: dict[str, str] = {}
         self._client: dict[str, str] = {}
-        names = list(dict.fromkeys(declared))
-        for name in sorted(names, key=lambda item: _VALID.fullmatch(item) is None):
+        for name in sorted(dict.fromkeys(declared), key=_is_foreign) if declared else ():
             self.to_wire(name)
 
     def to_wire(self, name: str) -> str:
@@ -66,6 +65,10 @@ class ToolNames:
     def mapping(self) -> dict[str, str]:
         """Wire name -> client name, only where they differ."""
         return {wire: name for wire, name in self._client.items() if wire != name}
+
+
+def _is_foreign(name: str) -> bool:
+    return _VALID.fullmatch(name) is None
 
 
 def _spell(name: str) -> str:

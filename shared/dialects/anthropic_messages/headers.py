@@ -33,4 +33,4 @@ def limit_headers(limits: LimitState, now: int) -> Mapping[str, str]:
 
 def rfc3339(seconds: int) -> str:
     """Epoch seconds as `2026-11-21T12:00:00Z`."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

@@ -10,6 +10,7 @@ from shared.dialects.anthropic_messages.assistant import THINKING, AssistantRead
 from shared.dialects.anthropic_messages.blocks import BlockReader, system_texts
 from shared.dialects.anthropic_messages.fields import REQUIRED, blocks, invalid, mapping, sequence
 from shared.dialects.anthropic_messages.notes import Notes
+from shared.dialects.anthropic_messages.sources import text_part
 from shared.dialects.anthropic_messages.tool_choice import ToolPlan
 from shared.dialects.anthropic_messages.tool_results import Call, Pairing, ResultReader, read_call
 from shared.gemini.catalog import Capabilities
@@ -52,6 +53,8 @@ class _Turn(Struct):
 
 def read_system(value: Any) -> list[Part]:
     """The parts of `systemInstruction`: one per block, without empty ones and Claude Code's billing header."""
+    if value is None:
+        return []
     if isinstance(value, str) and value.startswith(_BILLING):
         value = value.partition("\n")[2]  # a client that joins its blocks
     texts = system_texts(value, "system")
@@ -96,7 +99,9 @@ def _checked(value: Any) -> list[_Message]:
             raise invalid("Input should be 'user' or 'assistant'", f"{where}.role")
         if content is None and role != "system":
             raise invalid(REQUIRED, f"{where}.content")
-        checked.append(_Message(role, list(blocks(content, f"{where}.content")), where))
+        param = f"{where}.content"
+        said = [(param, {"type": "text", "text": content})] if isinstance(content, str) else blocks(content, param)
+        checked.append(_Message(role, list(said), where))
     return checked
 
 
@@ -160,6 +165,8 @@ class _History:
             kind = block.get("type")
             if where in self._bound:
                 turn.answers = True
+            elif kind == "text":
+                turn.parts += text_part(block, where)
             elif kind == "tool_result":
                 turn.parts += self._results.orphan(block, where)
             elif kind not in ("tool_addition", "tool_removal"):
@@ -179,7 +186,8 @@ class _History:
                 responses.append(response)
                 media += after
             following.parts = [*responses, *media, *following.parts]
-        for last in turns[-1:]:
+        if turns and turns[-1].role == "model":
+            last = turns[-1]
             called = [call.part for call in last.calls]
             kept = [part for part in last.parts if not any(part is item for item in called)]
             last.parts = [] if all(part.get("thought") for part in kept) else kept
@@ -187,14 +195,18 @@ class _History:
     def _drop_thoughts(self, turns: list[_Turn]) -> None:
         """Thoughts before the current turn are dead weight. The turn begins after the last words of the user that
         bring no result; a final model turn that must be followed by new words ends it."""
-        begin = 0
-        for position, turn in enumerate(turns):
-            if turn.role == "user" and turn.parts and not any("functionResponse" in part for part in turn.parts):
-                begin = position
+        begin = len(turns) - 1
+        while begin > 0 and not _speaks(turns[begin]):
+            begin -= 1
         if turns and turns[-1].role == "model" and not self._caps.prefill:
             begin = len(turns)
         for turn in turns[:begin]:
             turn.parts = [part for part in turn.parts if not part.get("thought")]
+
+
+def _speaks(turn: _Turn) -> bool:
+    """Words of the user, and no results."""
+    return turn.role == "user" and bool(turn.parts) and not any("functionResponse" in part for part in turn.parts)
 
 
 def _reminder(message: _Message) -> list[Part]:

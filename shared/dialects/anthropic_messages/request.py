@@ -54,8 +54,9 @@ def signature_keys(body: Mapping[str, Any]) -> list[str]:
     a body.
     """
     keys: dict[str, None] = {}
-    for message in reversed(loose_objects(body.get("messages"))):
-        if message.get("role") == "assistant":
+    messages = body.get("messages")
+    for message in reversed(messages) if isinstance(messages, list) else ():
+        if isinstance(message, dict) and message.get("role") == "assistant":
             keys.update(dict.fromkeys(_keys_of(message)))
             if len(keys) >= MAX_SIGNATURE_KEYS:
                 break

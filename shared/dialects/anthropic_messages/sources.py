@@ -70,11 +70,10 @@ def search_result(block: Mapping[str, Any], where: str) -> Iterator[Part]:
         yield {"text": text}
 
 
-def text_part(block: Mapping[str, Any], where: str) -> Iterator[Part]:
+def text_part(block: Mapping[str, Any], where: str) -> list[Part]:
     """The text as it stands, white space included; an empty one is refused upstream and left out."""
     text = string(block.get("text"), f"{where}.text")
-    if text:
-        yield {"text": text}
+    return [{"text": text}] if text else []
 
 
 def _nested(content: Any, where: str, stills: Stills) -> Iterator[Part]:

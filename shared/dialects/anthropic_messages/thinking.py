@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from shared.dialects.anthropic_messages.fields import REQUIRED, integer, invalid, loose_objects, mapping, string
+from shared.dialects.anthropic_messages.fields import REQUIRED, integer, invalid, mapping, string
 from shared.dialects.anthropic_messages.notes import Notes
 from shared.gemini.catalog import ResolvedModel
 from shared.gemini.thinking import DYNAMIC, thinking_config
@@ -78,8 +78,9 @@ def _effort(body: Mapping[str, Any], notes: Notes) -> str | None:
     """The effort of the latest system turn that has one, else the body's. Words that are not Anthropic's are passed
     over: they can only be newer than this table."""
     found = _effort_of(body.get("output_config"), "output_config", notes)
-    for message in reversed(loose_objects(body.get("messages"))):
-        if message.get("role") == "system":
+    messages = body.get("messages")
+    for message in reversed(messages) if isinstance(messages, list) else ():
+        if isinstance(message, dict) and message.get("role") == "system":
             turn = _effort_of(message.get("output_config"), "messages.output_config", notes)
             if turn is not None:
                 return turn

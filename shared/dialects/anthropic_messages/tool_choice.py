@@ -7,11 +7,12 @@ from msgspec import Struct
 
 from shared.dialects.anthropic_messages.fields import boolean, filled, invalid, mapping
 from shared.dialects.anthropic_messages.notes import Notes
-from shared.dialects.anthropic_messages.tools import Declared, read_tools, referenced_tools
+from shared.dialects.anthropic_messages.tools import Declared, declares_none, read_tools, referenced_tools
 from shared.gemini.catalog import ResolvedModel
 from shared.gemini.tool_names import ToolNames
 from shared.gemini.types import FunctionDeclaration, Tool, ToolConfig
 
+_NONE: frozenset[str] = frozenset()
 _MODES = {"auto": "AUTO", "any": "ANY", "tool": "ANY", "none": "NONE"}
 
 
@@ -59,6 +60,8 @@ def read_choice(value: Any) -> Choice:
 
 def plan_tools(body: Mapping[str, Any], model: ResolvedModel, notes: Notes) -> ToolPlan:
     """The request's tools. Raises invalid_request for a choice of a tool that nobody declared."""
+    if not model.search and body.get("tool_choice") is None and declares_none(body):
+        return _no_tools()
     caps = model.capabilities
     declared = read_tools(body, caps, notes)
     choice = _checked(read_choice(body.get("tool_choice")), declared)
@@ -89,6 +92,10 @@ def plan_tools(body: Mapping[str, Any], model: ResolvedModel, notes: Notes) -> T
         mixed=mixed,
         forced=bool(wired) and choice.mode == "ANY",
     )
+
+
+def _no_tools() -> ToolPlan:
+    return ToolPlan(ToolNames(), [], None, _NONE, _NONE, _NONE, (), "", single_call=False, mixed=False, forced=False)
 
 
 def _checked(choice: Choice, declared: Declared) -> Choice:

@@ -58,6 +58,11 @@ def read_tools(body: Mapping[str, Any], caps: Capabilities, notes: Notes) -> Dec
     return reader.declared
 
 
+def declares_none(body: Mapping[str, Any]) -> bool:
+    """Whether neither the body nor its messages speak of any tool to be declared."""
+    return body.get("tools") is None and next(_changes(body.get("messages")), None) is None
+
+
 def referenced_tools(body: Mapping[str, Any]) -> set[str]:
     """The names in every `tool_reference` of the history: tools that a search has loaded."""
     names: set[str] = set()
@@ -82,9 +87,9 @@ def reference_name(block: Mapping[str, Any]) -> str:
 
 def _changes(messages: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for position, message in enumerate(messages if isinstance(messages, list) else ()):
-        content = message.get("content") if isinstance(message, Mapping) else None
+        content = message.get("content") if isinstance(message, dict) else None
         for index, block in enumerate(content if isinstance(content, list) else ()):
-            if isinstance(block, Mapping) and block.get("type") in ("tool_addition", "tool_removal"):
+            if isinstance(block, dict) and block.get("type") in ("tool_addition", "tool_removal"):
                 yield f"messages[{position}].content[{index}]", block
 
 

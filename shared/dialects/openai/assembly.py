@@ -6,10 +6,17 @@ from msgspec import Struct
 
 from shared.dialects.contract import RequestContext
 from shared.dialects.openai.fields import boolean, invalid, string
-from shared.dialects.openai.media_output import Outputs, add_outputs
+from shared.dialects.openai.media_output import OUTPUTS, Outputs, add_outputs
 from shared.dialects.openai.messages import Conversation
 from shared.dialects.openai.notes import Notes
-from shared.dialects.openai.parameters import Parameters, add_limits, add_logprobs, add_sampling, read_stop
+from shared.dialects.openai.parameters import (
+    SAMPLING,
+    Parameters,
+    add_limits,
+    add_logprobs,
+    add_sampling,
+    read_stop,
+)
 from shared.dialects.openai.reasoning import thinking
 from shared.dialects.openai.response_format import Format, apply_format, read_format, read_google_format
 from shared.dialects.openai.safety import safety_settings
@@ -30,6 +37,9 @@ SERVICE_TIERS = {
     "auto": None,
     "scale": None,
 }
+_FORM = frozenset(["stop", "logprobs", "top_logprobs", "response_format", "response_mime_type", "response_schema"])
+_FORM |= OUTPUTS
+_SETTINGS = frozenset(["safety_settings", "service_tier", "cached_content"])
 _CACHED_CONTENT = re.compile(r"cachedContents/[A-Za-z0-9_-]{1,128}")
 
 
@@ -49,14 +59,18 @@ def generation(
     """`plan` and `conversation` are of the same body. `invalid_request` names the parameter at fault."""
     caps = context.model.capabilities
     config: GenerationConfig = {}
-    add_sampling(params, config, caps, notes)
+    stop: tuple[str, ...] = ()
+    logprobs, outputs, in_words = False, Outputs(), ""
+    if not params.lacks(SAMPLING):
+        add_sampling(params, config, caps, notes)
     add_limits(params, config, caps, context.max_output_tokens, notes)
-    stop = read_stop(params, config)
-    logprobs = add_logprobs(params, config, caps, notes)
-    outputs = add_outputs(params, config, caps, notes)
-    if conversation.resolution and "mediaResolution" not in config:
-        config["mediaResolution"] = conversation.resolution
-    in_words = _format(params, plan, config, context)
+    if caps.modalities or conversation.resolution or not params.lacks(_FORM):
+        stop = read_stop(params, config)
+        logprobs = add_logprobs(params, config, caps, notes)
+        outputs = add_outputs(params, config, caps, notes)
+        if conversation.resolution and "mediaResolution" not in config:
+            config["mediaResolution"] = conversation.resolution
+        in_words = _format(params, plan, config, context)
     thoughts = thinking(params, context.model, config.get("maxOutputTokens"), notes)
     if thoughts:
         config["thinkingConfig"] = thoughts
@@ -114,6 +128,8 @@ def assemble(
 
 def add_settings(request: GenerateContentRequest, params: Parameters, context: RequestContext, notes: Notes) -> None:
     """Safety settings, service tier and cached content, into `request`."""
+    if params.lacks(_SETTINGS) and not context.safety_off:
+        return
     settings = safety_settings(params.get("safety_settings"), off=context.safety_off, notes=notes)
     if settings:
         request["safetySettings"] = settings

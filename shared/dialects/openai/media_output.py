@@ -12,6 +12,7 @@ from shared.dialects.openai.voices import DEFAULT, gemini_voice
 from shared.gemini.catalog import Capabilities
 from shared.gemini.types import GenerationConfig
 
+OUTPUTS = frozenset(["modalities", "audio", "speech_config", "image_config", "aspect_ratio", "media_resolution"])
 _KINDS = ("text", "image", "audio")
 _AUDIO_FORMATS = ("wav", "pcm16")  # every other one needs an encoder
 _RESOLUTIONS = ("MEDIA_RESOLUTION_LOW", "MEDIA_RESOLUTION_MEDIUM", "MEDIA_RESOLUTION_HIGH")

@@ -117,8 +117,9 @@ class _History:
         ledger, calls = Ledger(), {}
         for position, message in enumerate(messages):
             if message.role == "assistant":
-                calls[position] = calls_of(message.body, message.where)
-                ledger.add_turn(calls[position])
+                calls[position] = found = calls_of(message.body, message.where)
+                if found:
+                    ledger.add_turn(found)
             elif message.role in ("tool", "function"):
                 ledger.add_result(message.body, message.where, self._notes)
         ledger.close()

@@ -15,6 +15,7 @@ from shared.errors import GatewayError
 from shared.gemini.catalog import Capabilities
 from shared.gemini.types import GenerationConfig
 
+SAMPLING = frozenset(["temperature", "top_p", "top_k"])
 MAX_CHOICES = 8
 MAX_STOP_UPSTREAM = 5
 MAX_TOP_LOGPROBS = 20
@@ -80,8 +81,11 @@ _SILENT = frozenset(
         "prompt_cache_retention",
     ]
 )
+_KNOWN = _READ | _SILENT
 _IDENTIFIERS = ("user", "safety_identifier", "prompt_cache_key")
+_UNUSED = frozenset([*_IDENTIFIERS, "presence_penalty", "frequency_penalty", "moderation"])
 _LONGEST_IDENTIFIER = 512
+_OF_GOOGLE = frozenset(["google", "extra_body", "generation_config"])
 _GOOGLE = frozenset(
     [
         "thinking_config",
@@ -150,13 +154,18 @@ class Parameters:
         refuse_routing(body, "")
         for name, value in body.items():
             known = _CAMEL.get(name, name)
-            if value is not None and (known in _READ or known in _SILENT):
-                self._take(known, value, name)
+            if value is not None and known in _KNOWN:
+                self._given.setdefault(known, Given(value, name))
             elif value not in (None, {}, []):
                 notes.ignored(name)
-        self._google(body.get("google"), "google", notes)
-        self._extra_body(body.get("extra_body"), notes)
-        self._generation(notes)
+        if not self.lacks(_OF_GOOGLE):
+            self._google(body.get("google"), "google", notes)
+            self._extra_body(body.get("extra_body"), notes)
+            self._generation(notes)
+
+    def lacks(self, names: frozenset[str]) -> bool:
+        """Whether none of these is given: most bodies have few parameters, so that whole groups can be passed over."""
+        return names.isdisjoint(self._given)
 
     def value(self, name: str) -> Any:
         given = self._given.get(name)
@@ -209,6 +218,8 @@ def refuse_routing(body: Mapping[str, Any], prefix: str) -> None:
 
 def check_unused(params: Parameters, notes: Notes) -> None:
     """Checks the types of what is not used, and names what an answer will lack."""
+    if params.lacks(_UNUSED):
+        return
     for name in _IDENTIFIERS:
         given = params.get(name)
         if given:

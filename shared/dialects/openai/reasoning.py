@@ -23,10 +23,29 @@ class Wish(Struct, frozen=True):
     include: bool | None = None
 
 
+_SILENT = Wish()
+_SAID = frozenset(["thinking_config", "reasoning_effort", "reasoning", "thinking", "include_reasoning"])
+
+
 def thinking(params: Parameters, model: ResolvedModel, max_tokens: int | None, notes: Notes) -> ThinkingConfig | None:
     """`thinkingConfig` of the request. Google's explicit config wins over reasoning_effort, that over OpenRouter's
     `reasoning` and Anthropic's `thinking`, and all over the model name's suffix."""
     caps = model.capabilities
+    wish = _SILENT if params.lacks(_SAID) else _wish(params, caps, notes)
+    effort, budget, level, include = wish.effort, wish.budget, wish.level, wish.include
+    if include is None:
+        include = True if effort not in (None, "none") else model.include_thoughts
+    if effort is None and budget is None and level is None:
+        effort, budget = model.effort, -1 if model.dynamic_budget else None
+    if caps.thinking == "none" and (effort not in (None, "none") or budget is not None or level):
+        given = params.get("thinking_config") or params.get("reasoning_effort")
+        notes.ignored(given.path if given else "reasoning")
+    return thinking_config(
+        caps, effort=effort, budget=budget, level=level, include_thoughts=include, max_output_tokens=max_tokens
+    )
+
+
+def _wish(params: Parameters, caps: Capabilities, notes: Notes) -> Wish:
     wish = _explicit(params.get("thinking_config"), caps, notes)
     if wish.budget is None and wish.level is None:
         said = _effort(params.get("reasoning_effort")) or _reasoning(params) or _anthropic(params.get("thinking"))
@@ -36,22 +55,7 @@ def thinking(params: Parameters, model: ResolvedModel, max_tokens: int | None, n
     shown = params.get("include_reasoning")
     if shown and wish.include is None:
         wish = replace(wish, include=boolean(shown.value, shown.path))
-    include = wish.include
-    if include is None:
-        include = True if wish.effort not in (None, "none") else model.include_thoughts
-    if wish.effort is None and wish.budget is None and wish.level is None:
-        wish = replace(wish, effort=model.effort, budget=-1 if model.dynamic_budget else None)
-    if caps.thinking == "none" and (wish.effort not in (None, "none") or wish.budget is not None or wish.level):
-        given = params.get("thinking_config") or params.get("reasoning_effort")
-        notes.ignored(given.path if given else "reasoning")
-    return thinking_config(
-        caps,
-        effort=wish.effort,
-        budget=wish.budget,
-        level=wish.level,
-        include_thoughts=include,
-        max_output_tokens=max_tokens,
-    )
+    return wish
 
 
 def _explicit(given: Given | None, caps: Capabilities, notes: Notes) -> Wish:

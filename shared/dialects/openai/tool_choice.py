@@ -96,9 +96,9 @@ def _tool_name(item: Mapping[str, Any], param: str) -> str:
 
 def plan_tools(declared: Declared, choice: Choice, caps: Capabilities, notes: Notes, *, search: bool) -> ToolPlan:
     """The request's tools. `search` adds Google Search that was asked for outside of `tools`."""
-    names = ToolNames(declared.declarations)
     if not (declared.declarations or declared.built_ins or search or choice.only or choice.mode == "ANY"):
-        return ToolPlan(names, [], None, _NONE, forced=False, built_ins=_NONE)
+        return no_tools()
+    names = ToolNames(declared.declarations)
     choice = _checked(choice, declared, notes)
     built_ins = dict(declared.built_ins) if choice.mode != "NONE" else {}
     if search:
@@ -117,6 +117,10 @@ def plan_tools(declared: Declared, choice: Choice, caps: Capabilities, notes: No
         forced=bool(wired) and choice.mode == "ANY",
         built_ins=frozenset(built_ins),
     )
+
+
+def no_tools() -> ToolPlan:
+    return ToolPlan(ToolNames(), [], None, _NONE, forced=False, built_ins=_NONE)
 
 
 def _checked(choice: Choice, declared: Declared, notes: Notes) -> Choice:

@@ -15,6 +15,7 @@ from shared.gemini.schema import clean_json_schema, openapi_schema
 from shared.gemini.types import FunctionDeclaration, Tool
 
 MAX_TOOLS = 512
+DECLARING = frozenset(["tools", "functions", "google_tools"])
 
 
 class Declared(Struct):

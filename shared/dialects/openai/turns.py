@@ -24,17 +24,17 @@ def alternate(turns: Sequence[Turn]) -> list[Content]:
 
     Empty parts are refused upstream, so the makers of parts leave them out; a turn without parts disappears here.
     """
-    kept: list[Turn] = []
+    contents: list[Content] = []
     for turn in turns:
         if not turn.parts:
             continue
-        if kept and kept[-1].role == turn.role and not turn.apart:
-            kept[-1].parts.extend(turn.parts)
+        if contents and contents[-1]["role"] == turn.role and not turn.apart:
+            contents[-1]["parts"].extend(turn.parts)
         else:
-            kept.append(Turn(turn.role, list(turn.parts)))
-    if kept and kept[0].role == "model":
-        kept.insert(0, Turn("user", [{"text": " "}]))
-    return [{"role": turn.role, "parts": turn.parts} for turn in kept]
+            contents.append({"role": turn.role, "parts": list(turn.parts)})
+    if contents and contents[0]["role"] == "model":
+        contents.insert(0, {"role": "user", "parts": [{"text": " "}]})
+    return contents
 
 
 def finish_prefill(contents: list[Content], caps: Capabilities) -> str:

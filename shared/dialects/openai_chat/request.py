@@ -26,13 +26,15 @@ from shared.dialects.openai.parameters import (
     read_choices,
 )
 from shared.dialects.openai.tool_calls import calls_of
-from shared.dialects.openai.tool_choice import ToolPlan, plan_tools, read_choice
-from shared.dialects.openai.tools import Declared, read_tools
+from shared.dialects.openai.tool_choice import ToolPlan, no_tools, plan_tools, read_choice
+from shared.dialects.openai.tools import DECLARING, Declared, read_tools
 from shared.dialects.openai.turns import finish_prefill
 from shared.dialects.openai_chat.native_contents import read_contents, read_system
 from shared.dialects.openai_chat.options import ChatOptions
 from shared.errors import GatewayError
 from shared.gemini.signatures import call_key, content_key, text_key
+
+_OF_TOOLS = DECLARING | {"web_search_options", "tool_choice", "function_call"}
 
 
 def requested_model(body: Mapping[str, Any]) -> str:
@@ -60,7 +62,7 @@ def signature_keys(body: Mapping[str, Any]) -> list[str]:
     messages = body.get("messages")
     keys: dict[str, None] = {}
     for message in reversed(messages) if isinstance(messages, list) else ():
-        if isinstance(message, Mapping) and message.get("role") == "assistant":
+        if isinstance(message, dict) and message.get("role") == "assistant":
             keys.update(dict.fromkeys(_keys_of(message)))
             if len(keys) >= MAX_SIGNATURE_KEYS:
                 break
@@ -113,9 +115,10 @@ def to_gemini(body: Mapping[str, Any], context: RequestContext) -> Translation:
 
 
 def _tools(params: Parameters, context: RequestContext, notes: Notes) -> tuple[Declared, ToolPlan]:
-    caps = context.model.capabilities
+    caps, search = context.model.capabilities, context.model.search
+    if params.lacks(_OF_TOOLS) and not search:
+        return Declared(), no_tools()
     declared = read_tools(params, caps, notes)
-    search = context.model.search
     given = params.get("web_search_options")
     if given:
         search = True

@@ -1,11 +1,11 @@
-"""Reply events as a response that grows: what happens to it (events without numbers) and what it is in the end.
+"""Reply events as a response that grows: what happens to it, and what it is in the end.
 
 Streams and buffered answers are both made here: a buffered answer is the response of the last lifecycle event. One item
 is open at a time; its place in the output is the number of finished ones.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from shared.dialects.contract import ReplyContext
 from shared.dialects.openai_responses.call_items import call_item, item_prefix
@@ -22,10 +22,10 @@ from shared.dialects.openai_responses.server_items import (
     sources_of,
     web_search_item,
 )
+from shared.dialects.openai_responses.text_part import Say, TextPart
 from shared.dialects.openai_responses.usage import response_usage
 from shared.errors import GatewayError
 from shared.events import (
-    BlockDelta,
     BlockEnd,
     BlockStart,
     Citation,
@@ -43,24 +43,24 @@ from shared.events import (
 )
 from shared.gemini.signatures import FoundSignature, call_key, text_key
 
-Change = dict[str, Any]  # one event of the stream: `type`, a place for its number, and its members
-
 _FUNCTION = ToolKind()
 _INCOMPLETE = {"length": "max_output_tokens", "continuation": "max_output_tokens", "blocked": "content_filter"}
 
 
 class Composer:
-    """`feed` and `close` (or `fail`) return what happened; `response` is the whole object as of the last lifecycle
-    event, with members that `include` did not ask for. `quiet`: nothing is told, only `response` matters."""
+    """`feed` and `close` (or `fail`) tell `say` what happens, but for the text of blocks: who feeds adds it to their
+    `part` and tells of it. `response` is the whole object as of the last lifecycle
+    event, with members that `include` did not ask for. Without `say` only `response` matters."""
 
-    def __init__(self, options: ResponseOptions, reply: ReplyContext, *, quiet: bool = False) -> None:
+    def __init__(self, options: ResponseOptions, reply: ReplyContext, say: Say | None = None) -> None:
         self._options = options
         self._reply = reply
-        self._quiet = quiet
+        self._quiet = say is None
+        self._say = say or _say_nothing
         self._tag = reply.request_id.lower()
+        self._carries = ENCRYPTED in options.include and reply.seal is not None  # signatures, to the client and back
         self._model = reply.requested_model
         self._opened = False
-        self._changes: list[Change] = []
         self._output: list[dict[str, Any]] = []
         self._message: MessageItem | None = None
         self._reasoning: ReasoningItem | None = None
@@ -70,78 +70,61 @@ class Composer:
         self._calls = 0
         self._end: End | None = None
         self.response: dict[str, Any] | None = None
-        self._handlers: Mapping[type, Callable[[Any], None]] = {
-            BlockStart: self._block_start,
-            BlockDelta: self._delta,
-            BlockEnd: self._block_end,
-            ToolCall: self._call,
-            Media: self._media,
-            Code: self._interpreter,
-            CodeResult: self._interpreter,
-            ServerTool: self._server_tool,
-            Citation: self._cite,
-            Logprobs: self._add_logprobs,
-            LooseSignature: self._loose_signature,
-            End: self._finish,
-        }
 
-    def feed(self, event: Event) -> list[Change]:
+    def feed(self, event: Event) -> None:
         if isinstance(event, Start):
             self._model = event.model_version or self._model
-        self._open()
+        if not self._opened:
+            self._open()
         handler = self._handlers.get(type(event))
         if handler is not None:
-            handler(event)
-        return self._taken()
+            handler(self, event)
 
-    def gathering(self, block: int) -> list[str] | None:
-        """Where the open item gathers the text of a block; None for one that is not shown. More of it may be added
-        there instead of being fed."""
-        if self._blocks.get(block) == "reasoning":
-            return self._reasoning.pieces if self._reasoning else None
-        return self._message.pieces if self._message else None
+    def part(self, block: int) -> TextPart | None:
+        """The open part that the text of a block is to be added to; None for a thought that is not shown."""
+        if not self._opened:
+            self._open()
+        if self._blocks.get(block) != "reasoning":
+            return self._speak().text_part()
+        return self._reasoning.part if self._reasoning is not None else None
 
-    def beat(self) -> list[Change]:
+    def beat(self) -> None:
         """Something to say while nothing happens: the response is still in progress."""
         if self._opened:
-            self._lifecycle("response.in_progress", "in_progress")
+            self._lifecycle("in_progress", "response.in_progress")
         self._open()
-        return self._taken()
 
-    def close(self, usage: Usage) -> list[Change]:
+    def close(self, usage: Usage) -> None:
         """The terminal event; `usage` is what the whole answer used."""
         self._open()
         end = self._end or End("stop", "", usage)
         if end.finish in ("fault", "account"):
             error = GatewayError("upstream_fault", f"The model's answer was unusable ({end.reason}).")
-            return self.fail(error, usage)
+            self.fail(error, usage)
+            return
         reason = self._incomplete(end)
         self._close_items("incomplete" if reason else "completed")
         members: dict[str, Any] = {"usage": response_usage(usage), "service_tier": self._tier(usage)}
         if reason:
             members["incomplete_details"] = {"reason": reason}
         status = "incomplete" if reason else "completed"
-        self._lifecycle(f"response.{status}", status, **members)
-        return self._taken()
+        self._lifecycle(status, f"response.{status}", **members)
 
-    def fail(self, error: GatewayError, usage: Usage | None = None) -> list[Change]:
+    def fail(self, error: GatewayError, usage: Usage | None = None) -> None:
         self._open()
         self._close_items("incomplete")
         used = response_usage(usage) if usage else None
-        self._lifecycle("response.failed", "failed", error=response_error(error), usage=used)
-        return self._taken()
+        self._lifecycle("failed", "response.failed", error=response_error(error), usage=used)
 
     # --- the response around its items
 
     def _open(self) -> None:
         if not self._opened:
             self._opened = True
-            if self._quiet:
-                return
-            self._lifecycle("response.created", "in_progress")
-            self._lifecycle("response.in_progress", "in_progress")
+            if not self._quiet:
+                self._lifecycle("in_progress", "response.created", "response.in_progress")
 
-    def _lifecycle(self, kind: str, status: str, **members: Any) -> None:
+    def _lifecycle(self, status: str, *kinds: str, **members: Any) -> None:
         self.response = {
             "id": response_id(self._reply.request_id),
             "object": "response",
@@ -160,15 +143,7 @@ class Composer:
         if self._options.transformations:
             self.response["input_transformations"] = list(self._options.transformations)
         if not self._quiet:
-            self._say(kind, response=visible_response(self.response, self._options.include))
-
-    def _say(self, kind: str, **members: Any) -> None:
-        if not self._quiet:
-            self._changes.append({"type": kind, "sequence_number": None, **members})
-
-    def _taken(self) -> list[Change]:
-        taken, self._changes = self._changes, []
-        return taken
+            self._say(*kinds, response=visible_response(self.response, self._options.include))
 
     def _tier(self, usage: Usage) -> str:
         tier = usage.service_tier.lower()
@@ -225,8 +200,8 @@ class Composer:
         message, self._message = self._message, None
         text = message.text
         self._characters += len(text)
-        self._done(message.close(status))
-        if message.signature and text:
+        self._done(message.close(status, text))
+        if message.signature and text and self._carries:
             self._carry({text_key("", text): self._found(message.signature)})
 
     def _close_code(self, status: str) -> None:
@@ -242,12 +217,11 @@ class Composer:
 
     def _carry(self, signed: Mapping[str, FoundSignature]) -> None:
         """A reasoning item that brings these signatures to the client and back: the open one, or one made for them."""
-        if ENCRYPTED in self._options.include and self._reply.seal is not None:
-            self._think()
+        self._think()
         self._close_reasoning(signed=signed)
 
     def _sealed(self, signed: Mapping[str, FoundSignature]) -> str | None:
-        if ENCRYPTED not in self._options.include or self._reply.seal is None:
+        if self._reply.seal is None:
             return None
         return seal_signatures(self._options.family, signed, self._reply.seal)
 
@@ -265,13 +239,6 @@ class Composer:
     def _loose_signature(self, event: LooseSignature) -> None:
         if self._message is not None:
             self._message.signature = event.signature
-
-    def _delta(self, event: BlockDelta) -> None:
-        if self._blocks.get(event.index) == "reasoning":
-            if self._reasoning is not None:
-                self._reasoning.delta(event.text)
-            return
-        self._speak().delta(event.text)
 
     def _speak(self) -> MessageItem:
         if self._message is None:
@@ -291,7 +258,7 @@ class Composer:
         self._close_message("completed")
         self._close_code("completed")
         self._calls += 1
-        if call.signature:
+        if call.signature and self._carries:
             self._carry({call_key(call.call_id): self._found(call.signature, call.native_id, call.name)})
         self._close_reasoning()
         kind = self._options.kinds.get(call.name, _FUNCTION)
@@ -322,13 +289,13 @@ class Composer:
         at = {"output_index": len(self._output), "item_id": item_id}
         item: dict[str, Any] = {"id": item_id, "type": "image_generation_call", "status": "in_progress", "result": None}
         self._add(item)
-        for word in ("in_progress", "generating", "completed"):
-            self._say(f"response.image_generation_call.{word}", **at)
+        words = ("in_progress", "generating", "completed")
+        self._say(*(f"response.image_generation_call.{word}" for word in words), **at)
         self._done({**item, "status": "completed", "result": media.data})
 
     def _carry_for(self, prefix: str, signature: str, key: str) -> None:
         """The signature of an item that follows its carrier, whose id is known from its place."""
-        if ENCRYPTED in self._options.include and self._reply.seal is not None:
+        if self._carries:
             self._carry({key: self._found(signature)})
 
     def _interpreter(self, event: Code | CodeResult) -> None:
@@ -373,8 +340,8 @@ class Composer:
         item = web_search_item(self._new_id("ws"), queries, sources)
         at = {"output_index": len(self._output), "item_id": item["id"]}
         self._add({**item, "status": "in_progress"})
-        for word in ("in_progress", "searching", "completed"):
-            self._say(f"response.web_search_call.{word}", **at)
+        words = ("in_progress", "searching", "completed")
+        self._say(*(f"response.web_search_call.{word}" for word in words), **at)
         self._done(item)
 
     def _cite(self, citation: Citation) -> None:
@@ -394,19 +361,39 @@ class Composer:
     def _finish(self, end: End) -> None:
         """What the end says besides its usage: the search behind the answer, a refusal."""
         self._end = end
-        grounding = end.metadata.get("groundingMetadata")
+        if grounding := end.metadata.get("groundingMetadata"):
+            self._show_grounding(grounding, "incomplete" if self._incomplete(end) else "completed")
+        if end.finish == "blocked" and not self._output and self._message is None:
+            refusal = f"blocked: {end.reason}" if end.prompt_blocked else end.message or f"blocked: {end.reason}"
+            self._speak().refuse(refusal)
+
+    def _show_grounding(self, grounding: object, status: str) -> None:
         sources = sources_of(grounding)
         searches = [item for item in self._output if item["type"] == "web_search_call"]
         for item in searches:
             item["action"] = {**item["action"], "sources": sources}
-        status = "incomplete" if self._incomplete(end) else "completed"
         queries = searches_of(grounding)
         if queries and not searches:
             self._close_items(status)
             self._search(queries, sources)
-        if end.finish == "blocked" and not self._output and self._message is None:
-            refusal = f"blocked: {end.reason}" if end.prompt_blocked else end.message or f"blocked: {end.reason}"
-            self._speak().refuse(refusal)
+
+    _handlers: ClassVar[Mapping[type, Callable[["Composer", Any], None]]] = {
+        BlockStart: _block_start,
+        BlockEnd: _block_end,
+        ToolCall: _call,
+        Media: _media,
+        Code: _interpreter,
+        CodeResult: _interpreter,
+        ServerTool: _server_tool,
+        Citation: _cite,
+        Logprobs: _add_logprobs,
+        LooseSignature: _loose_signature,
+        End: _finish,
+    }
+
+
+def _say_nothing(*kinds: str, **members: Any) -> None:
+    pass
 
 
 def response_id(request_id: str) -> str:

@@ -45,17 +45,16 @@ def echoed(body: Mapping[str, Any]) -> dict[str, Any]:
     return echo
 
 
-def visible(item: Mapping[str, Any], include: Collection[str]) -> dict[str, Any]:
+def visible(item: Mapping[str, Any], include: Collection[str]) -> Mapping[str, Any]:
     """An output item as this client may see it: some members are shown only where `include` asks for them."""
     kind = item.get("type")
-    shown = dict(item)
-    if kind == "reasoning" and ENCRYPTED not in include:
-        shown.pop("encrypted_content", None)
-    elif kind == "code_interpreter_call" and CODE_OUTPUTS not in include:
-        shown["outputs"] = None
-    elif kind == "web_search_call" and SOURCES not in include and isinstance(item.get("action"), Mapping):
-        shown["action"] = {name: value for name, value in item["action"].items() if name != "sources"}
-    return shown
+    if kind == "reasoning" and "encrypted_content" in item and ENCRYPTED not in include:
+        return {name: value for name, value in item.items() if name != "encrypted_content"}
+    if kind == "code_interpreter_call" and CODE_OUTPUTS not in include:
+        return {**item, "outputs": None}
+    if kind == "web_search_call" and SOURCES not in include and isinstance(item.get("action"), Mapping):
+        return {**item, "action": {name: value for name, value in item["action"].items() if name != "sources"}}
+    return item
 
 
 def visible_response(response: Mapping[str, Any], include: Collection[str]) -> dict[str, Any]:

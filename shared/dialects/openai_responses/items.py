@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from msgspec import Struct, field
 
@@ -74,33 +74,12 @@ class _Reader:
         self._context = context
         self._notes = notes
         self._call_ids: dict[str, str] = {}  # of shell calls, whose results may name the item instead of the call
-        self._kinds: Mapping[str, Callable[[Mapping[str, Any], str], None]] = {
-            "message": self._message,
-            "item_reference": self._reference,
-            "function_call": self._function_call,
-            "custom_tool_call": self._custom_call,
-            "local_shell_call": self._local_shell_call,
-            "shell_call": self._shell_call,
-            "apply_patch_call": self._apply_patch_call,
-            "function_call_output": self._output,
-            "custom_tool_call_output": self._output,
-            "local_shell_call_output": self._output,
-            "shell_call_output": self._shell_output,
-            "apply_patch_call_output": self._patch_output,
-            "reasoning": self._reasoning,
-            "code_interpreter_call": self._code,
-            "image_generation_call": self._image,
-            "additional_tools": self._tools,
-            "configuration_update": self._configuration,
-            "compaction": self._compaction,
-            "compaction_summary": self._compaction,
-        }
 
     def read(self, item: Mapping[str, Any], where: str) -> None:
         kind = item_type(item)
         reader = self._kinds.get(kind) if isinstance(kind, str) else None
         if reader is not None:
-            reader(item, where)
+            reader(self, item, where)
         elif isinstance(kind, str) and kind.startswith("mcp_"):
             self._mcp(item, where)
         elif not (isinstance(kind, str) and (kind in _OMITTED or kind.startswith(_OMITTED_FAMILIES))):
@@ -257,6 +236,28 @@ class _Reader:
         if summary is None:
             raise invalid("This compaction was not made here for this account.", _at(where, "encrypted_content"))
         self.say("user", f"<summary of the conversation so far>\n{summary}\n</summary>", where)
+
+    _kinds: ClassVar[Mapping[str, Callable[["_Reader", Mapping[str, Any], str], None]]] = {
+        "message": _message,
+        "item_reference": _reference,
+        "function_call": _function_call,
+        "custom_tool_call": _custom_call,
+        "local_shell_call": _local_shell_call,
+        "shell_call": _shell_call,
+        "apply_patch_call": _apply_patch_call,
+        "function_call_output": _output,
+        "custom_tool_call_output": _output,
+        "local_shell_call_output": _output,
+        "shell_call_output": _shell_output,
+        "apply_patch_call_output": _patch_output,
+        "reasoning": _reasoning,
+        "code_interpreter_call": _code,
+        "image_generation_call": _image,
+        "additional_tools": _tools,
+        "configuration_update": _configuration,
+        "compaction": _compaction,
+        "compaction_summary": _compaction,
+    }
 
 
 def _at(where: str, name: str) -> str:

@@ -1,11 +1,9 @@
 """An output message while it is written."""
 
-from collections.abc import Callable
 from typing import Any
 
+from shared.dialects.openai_responses.text_part import Say, TextPart
 from shared.events import Citation, Logprobs
-
-Say = Callable[..., None]
 
 
 class MessageItem:
@@ -13,29 +11,28 @@ class MessageItem:
 
     def __init__(self, item_id: str, output_index: int, before: int, say: Say) -> None:
         self._id = item_id
-        self._index = output_index
+        self._at = {"item_id": item_id, "output_index": output_index, "content_index": 0}
         self._before = before
         self._say = say
-        self.pieces: list[str] = []
+        self._pieces: list[str] = []
         self._annotations: list[dict[str, Any]] = []
         self._logprobs: list[dict[str, Any]] = []
         self._refusal: str | None = None
-        self._part_open = False
+        self._part: TextPart | None = None
         self.signature: str | None = None
 
     @property
     def text(self) -> str:
-        return "".join(self.pieces)
+        return "".join(self._pieces)
 
     def head(self) -> dict[str, Any]:
         return {"id": self._id, "type": "message", "role": "assistant", "status": "in_progress", "content": []}
 
-    def delta(self, text: str) -> None:
-        if not self._part_open:
-            self._part_open = True
-            self._tell("content_part.added", part=self._text_part(""))
-        self.pieces.append(text)
-        self._tell("output_text.delta", delta=text, logprobs=[])
+    def text_part(self) -> TextPart:
+        if self._part is None:
+            self._tell("content_part.added", part=self._content(""))
+            self._part = TextPart(self._pieces, "response.output_text.delta", self._at, {"logprobs": []})
+        return self._part
 
     def cite(self, citation: Citation) -> None:
         annotation = self.annotation(citation, self._before)
@@ -64,21 +61,21 @@ class MessageItem:
         self._tell("refusal.done", refusal=refusal)
         self._tell("content_part.done", part={"type": "refusal", "refusal": refusal})
 
-    def close(self, status: str) -> dict[str, Any]:
-        """The events of the end of its part, and the finished item."""
+    def close(self, status: str, text: str) -> dict[str, Any]:
+        """The events of the end of its part, and the finished item; `text` is its own."""
         if self._refusal is not None:
             return {**self.head(), "status": status, "content": [{"type": "refusal", "refusal": self._refusal}]}
-        part = self._text_part(self.text)
+        part = self._content(text)
         self._tell("output_text.done", text=part["text"], logprobs=part["logprobs"])
         self._tell("content_part.done", part=part)
         return {**self.head(), "status": status, "content": [part]}
 
-    def _text_part(self, text: str) -> dict[str, Any]:
+    def _content(self, text: str) -> dict[str, Any]:
         logprobs, annotations = list(self._logprobs), list(self._annotations)
         return {"type": "output_text", "text": text, "annotations": annotations, "logprobs": logprobs}
 
     def _tell(self, kind: str, **members: Any) -> None:
-        self._say(f"response.{kind}", item_id=self._id, output_index=self._index, content_index=0, **members)
+        self._say(f"response.{kind}", **self._at, **members)
 
 
 def _token(candidate: Any) -> dict[str, Any]:

@@ -4,64 +4,98 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from shared.dialects.contract import Body, ReplyContext, Translation
-from shared.dialects.openai_responses.composer import Change, Composer, response_id
+from shared.dialects.openai_responses.composer import Composer, response_id
 from shared.dialects.openai_responses.echo import echoed, visible_response
 from shared.dialects.openai_responses.errors import response_error
 from shared.dialects.openai_responses.options import ResponseOptions
+from shared.dialects.openai_responses.text_part import TextPart
 from shared.dialects.running_text import MARK, RunningText, around
 from shared.errors import GatewayError
 from shared.events import BlockDelta, Event, Logprobs, Usage
 from shared.json_codec import encode, encode_string
-from shared.sse import frame
 
-_NUMBER = "\0number\0"  # a sample's place for the number
+_FRAME = b'event: %b\ndata: {"type":"%b","sequence_number":%d,%b\n\n'
 
 
 class _Running(RunningText, frozen=True):
-    """`head` is what stands before the number, `before` what stands after it. `pieces`: where the item gathers text."""
+    """`head` is what stands before the number of a frame, `before` what stands between that and the text. `pieces`:
+    where the item gathers text."""
 
     head: bytes
     pieces: list[str]
 
-    def numbered(self, number: int, text: str) -> bytes:
-        self.pieces.append(text)
-        return b"".join((self.head, b"%d" % number, self.before, encode_string(text), self.after))
+
+class _Frames:
+    """What is said of a response, as frames numbered in their order, which `take` hands out."""
+
+    def __init__(self) -> None:
+        self._frames: list[bytes] = []
+        self._number = 0
+
+    def say(self, *kinds: str, **members: Any) -> None:
+        data = encode(members)[1:]
+        for kind in kinds:
+            name = kind.encode()
+            self._frames.append(_FRAME % (name, name, self._number, data))
+            self._number += 1
+
+    def take(self) -> bytes:
+        frames, self._frames = self._frames, []
+        return b"".join(frames)
+
+    @staticmethod
+    def running(block: int, part: TextPart) -> _Running:
+        head = f'event: {part.delta}\ndata: {{"type":"{part.delta}","sequence_number":'.encode()
+        before, after = around(encode({**part.before, "delta": MARK, **part.after})[1:])
+        return _Running(block, b"," + before, after + b"\n\n", head, part.pieces)
+
+    def more(self, running: _Running, text: str) -> bytes:
+        """The frame of text that goes out at once."""
+        running.pieces.append(text)
+        number, self._number = self._number, self._number + 1
+        return b"".join((running.head, b"%d" % number, running.before, encode_string(text), running.after))
 
 
 class ResponsesRenderer:
     """Frames of one streamed response; always one terminal event, no `[DONE]`."""
 
     def __init__(self, translation: Translation, reply: ReplyContext) -> None:
-        self._composer = Composer(translation.options, reply)
-        self._number = 0
+        self._frames = _Frames()
+        self._composer = Composer(translation.options, reply, self._frames.say)
         self._ended = False
         self._running: _Running | None = None
+        self._hidden = -1  # the block whose text was last left out
 
     def feed(self, event: Event, choice: int = 0) -> bytes:
         if type(event) is BlockDelta:
             running = self._running
-            if running is None or running.index != event.index:
-                return self._begin(event)
-            number, self._number = self._number, self._number + 1
-            return running.numbered(number, event.text)
+            if running is not None and running.index == event.index:
+                return self._frames.more(running, event.text)
+            return b"" if event.index == self._hidden else self._begin(event)
         if type(event) is not Logprobs:  # they come between the texts of a block and leave it as it is
-            self._running = None
-        return self._frames(self._composer.feed(event))
+            self._running, self._hidden = None, -1
+        self._composer.feed(event)
+        return self._frames.take()
 
     def close(self, usage: Usage) -> bytes:
         self._ended = True
-        return self._frames(self._composer.close(usage))
+        self._composer.close(usage)
+        return self._frames.take()
 
     def fail(self, error: GatewayError) -> bytes:
         """Nothing where the terminal event is already out: a second one would contradict it."""
         if self._ended:
             return b""
         self._ended = True
-        return self._frames(self._composer.fail(error))
+        self._composer.fail(error)
+        return self._frames.take()
 
     def heartbeat(self) -> bytes:
         """An event and not a comment: Codex counts idle time from event to event."""
-        return b"" if self._ended else self._frames(self._composer.beat())
+        if self._ended:
+            return b""
+        self._composer.beat()
+        return self._frames.take()
 
     @property
     def final(self) -> Mapping[str, Any] | None:
@@ -69,23 +103,13 @@ class ResponsesRenderer:
 
     def _begin(self, delta: BlockDelta) -> bytes:
         """The first text of a block; what follows it is framed alike."""
-        changes = self._composer.feed(delta)
-        pieces = self._composer.gathering(delta.index)
-        if pieces is not None:  # None: a thought that is not shown
-            sample = _framed(changes[-1] | {"delta": MARK}, _NUMBER)
-            head, _, numbered = sample.partition(encode(_NUMBER))
-            self._running = _Running(delta.index, *around(numbered), head, pieces)
-        return self._frames(changes)
-
-    def _frames(self, changes: list[Change]) -> bytes:
-        frames = [_framed(change, number) for number, change in enumerate(changes, self._number)]
-        self._number += len(frames)
-        return b"".join(frames)
-
-
-def _framed(change: Change, number: int | str) -> bytes:
-    change["sequence_number"] = number
-    return frame(encode(change), change["type"])
+        part = self._composer.part(delta.index)
+        opening = self._frames.take()
+        if part is None:
+            self._running, self._hidden = None, delta.index
+            return opening
+        self._running = running = self._frames.running(delta.index, part)
+        return opening + self._frames.more(running, delta.text)
 
 
 def renderer(translation: Translation, reply: ReplyContext) -> ResponsesRenderer:
@@ -96,9 +120,12 @@ def fold_whole(
     choices: Sequence[Iterable[Event]], translation: Translation, reply: ReplyContext, usage: Usage
 ) -> dict[str, Any]:
     """The response object with all members, as it is kept."""
-    composer = Composer(translation.options, reply, quiet=True)
+    composer = Composer(translation.options, reply)
     for event in choices[0]:
-        composer.feed(event)
+        if not isinstance(event, BlockDelta):
+            composer.feed(event)
+        elif (part := composer.part(event.index)) is not None:
+            part.pieces.append(event.text)
     composer.close(usage)
     if composer.response is None:
         raise AssertionError("a closed response has its terminal event")

@@ -7,6 +7,8 @@ one translation (`shared.dialects.openai`). Nothing but `GatewayError` is raised
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from msgspec import structs
+
 from shared.dialects.contract import RequestContext, StateRefs, Translation
 from shared.dialects.openai.assembly import (
     MAX_SIGNATURE_KEYS,
@@ -83,20 +85,21 @@ _KNOWN = frozenset(
         "prompt",
     ]
 )
-# The same name and meaning in both dialects.
-_SHARED = (
-    "temperature",
-    "top_p",
-    "parallel_tool_calls",
-    "service_tier",
-    "user",
-    "safety_identifier",
-    "prompt_cache_key",
-    "moderation",
-    "google",
-    "extra_body",
-    "safety_settings",
-)
+# What means the same in both dialects, and its name in the shared vocabulary.
+_NAMES = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "parallel_tool_calls": "parallel_tool_calls",
+    "service_tier": "service_tier",
+    "user": "user",
+    "safety_identifier": "safety_identifier",
+    "prompt_cache_key": "prompt_cache_key",
+    "moderation": "moderation",
+    "google": "google",
+    "extra_body": "extra_body",
+    "safety_settings": "safety_settings",
+    "max_output_tokens": "max_completion_tokens",
+}
 _LOGPROBS = "message.output_text.logprobs"
 _MOST_METADATA = 16
 
@@ -120,7 +123,7 @@ def state_refs(body: Mapping[str, Any]) -> StateRefs:
     previous, conversation = body.get("previous_response_id"), body.get("conversation")
     if previous is not None and conversation is not None:
         raise invalid("Send either previous_response_id or conversation.", "conversation")
-    if isinstance(conversation, Mapping):
+    if isinstance(conversation, dict):
         conversation = string(conversation.get("id"), "conversation.id")
     store, background = body.get("store"), body.get("background")
     stored = boolean(store, "store") if store is not None else True
@@ -139,7 +142,7 @@ def state_refs(body: Mapping[str, Any]) -> StateRefs:
 
 def _referenced(items: list[Any]) -> Iterator[str]:
     for item in items:
-        if isinstance(item, Mapping) and item_type(item) == "item_reference" and isinstance(item.get("id"), str):
+        if isinstance(item, dict) and item_type(item) == "item_reference" and isinstance(item.get("id"), str):
             yield item["id"]
 
 
@@ -148,7 +151,7 @@ def signature_keys(body: Mapping[str, Any]) -> list[str]:
     given = body.get("input")
     keys: dict[str, None] = {}
     for item in reversed(given) if isinstance(given, list) else ():
-        if isinstance(item, Mapping):
+        if isinstance(item, dict):
             keys.update(dict.fromkeys(_keys_of(item)))
             if len(keys) >= MAX_SIGNATURE_KEYS:
                 break
@@ -201,9 +204,9 @@ def _translate(
     check_unused(params, notes)
     declared = read_tools(params, caps, notes)
     plan = plan_tools(declared, read_choice(choice, None), caps, notes, search=context.model.search)
-    known = {**context.signatures, **items.signatures}
-    knowing = RequestContext(context.model, known, context.strict)
-    conversation = read_history(items.messages, plan.names, knowing, notes)
+    if items.signatures:
+        context = structs.replace(context, signatures={**context.signatures, **items.signatures})
+    conversation = read_history(items.messages, plan.names, context, notes)
     made = generation(params, plan, conversation, context, notes)
     if made.in_words:
         conversation.system.append({"text": made.in_words})
@@ -253,30 +256,35 @@ def _chat_form(
     body: Mapping[str, Any], items: ReadItems, shaped: ShapedTools, choice: Any, context: RequestContext
 ) -> dict[str, Any]:
     """The parameters under the names that OpenAI's shared vocabulary reads."""
-    chat: dict[str, Any] = {name: body[name] for name in _SHARED if body.get(name) is not None}
-    chat["max_completion_tokens"] = body.get("max_output_tokens")
+    chat: dict[str, Any] = {_NAMES[name]: value for name, value in body.items() if name in _NAMES}
     reasoning = _member(body, "reasoning", items)
-    chat["reasoning_effort"] = reasoning.get("effort")
-    if _summary(reasoning) is not None:
-        chat["include_reasoning"] = True
-    elif reasoning.get("effort") is not None and not context.model.include_thoughts:
-        chat["include_reasoning"] = False
+    if reasoning:
+        chat["reasoning_effort"] = reasoning.get("effort")
+        if _summary(reasoning) is not None:
+            chat["include_reasoning"] = True
+        elif reasoning.get("effort") is not None and not context.model.include_thoughts:
+            chat["include_reasoning"] = False
     text = _member(body, "text", items)
-    chat["response_format"] = text.get("format")
-    if text.get("verbosity") not in (None, "medium"):
-        chat["text.verbosity"] = text["verbosity"]  # named among the ignored
+    if text:
+        chat["response_format"] = text.get("format")
+        if text.get("verbosity") not in (None, "medium"):
+            chat["text.verbosity"] = text["verbosity"]  # named among the ignored
     if _LOGPROBS in (body.get("include") or ()) or body.get("top_logprobs"):
         chat |= {"logprobs": True, "top_logprobs": body.get("top_logprobs")}
-    chat |= {"tools": shaped.chat, "tool_choice": choice}
+    if shaped.chat:
+        chat["tools"] = shaped.chat
+    if choice is not None:
+        chat["tool_choice"] = choice
     if shaped.images is not None:
         chat |= {"modalities": ["text", "image"], "image_config": shaped.images or None}
-    return {name: value for name, value in chat.items() if value is not None}
+    return chat
 
 
 def _member(body: Mapping[str, Any], name: str, items: ReadItems) -> Mapping[str, Any]:
     """An object of the body under what the conversation has changed since."""
     given = mapping(body[name], name) if body.get(name) is not None else {}
-    return {**given, **items.overrides.get(name, {})}
+    changed = items.overrides.get(name)
+    return {**given, **changed} if changed else given
 
 
 def _summary(reasoning: Mapping[str, Any]) -> Any:

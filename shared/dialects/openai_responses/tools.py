@@ -162,7 +162,7 @@ def _note_search_options(item: Mapping[str, Any], where: str, notes: Notes) -> N
 
 def shape_choice(choice: Any, shaped: ShapedTools) -> Any:
     """`tool_choice` in the chat form; choosing one of the upstream's own tools leaves `shaped` that one only."""
-    if not isinstance(choice, Mapping):
+    if choice is None or not isinstance(choice, Mapping):
         return choice
     kind = choice.get("type")
     if kind == "allowed_tools":
@@ -187,7 +187,7 @@ def _named(item: Any) -> Any:
     """A tool of a namespace, or one that OpenAI knows by its type, under the name it is declared by."""
     if not isinstance(item, Mapping):
         return item
-    if item.get("type") in _KNOWN:
+    if isinstance(item.get("type"), str) and item["type"] in _KNOWN:
         return {"type": "function", "name": item["type"]}
     if item.get("type") in ("function", "custom") and isinstance(item.get("name"), str):
         return {"type": item["type"], "name": full_name(item["name"], item.get("namespace"))}
@@ -198,8 +198,8 @@ def _functions_only(listed: Any, shaped: ShapedTools) -> Any:
     """The upstream's own tools stand beside functions and are not chosen among them: those not allowed go."""
     if not isinstance(listed, list):
         return listed
-    kinds = {item.get("type") for item in listed if isinstance(item, Mapping)}
-    allowed = {_SEARCH if isinstance(kind, str) and kind.startswith(_SEARCH) else kind for kind in kinds}
+    kinds = [item.get("type") for item in listed if isinstance(item, Mapping)]
+    allowed = {_SEARCH if kind.startswith(_SEARCH) else kind for kind in kinds if isinstance(kind, str)}
     built_in = (_SEARCH, "code_interpreter")
     _keep(shaped, [tool for tool in shaped.chat if tool.get("type") not in built_in or tool["type"] in allowed])
     return [item for item in listed if not isinstance(item, Mapping) or item.get("type") in ("function", "custom")]

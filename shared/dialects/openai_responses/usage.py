@@ -6,10 +6,11 @@ from shared.events import Usage
 
 
 def response_usage(usage: Usage) -> dict[str, Any]:
+    given, made = usage.input_total, usage.output_total
     return {
-        "input_tokens": usage.input_total,
+        "input_tokens": given,
         "input_tokens_details": {"cached_tokens": usage.cached_tokens, "cache_write_tokens": 0},
-        "output_tokens": usage.output_total,
+        "output_tokens": made,
         "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
-        "total_tokens": usage.input_total + usage.output_total,
+        "total_tokens": given + made,
     }

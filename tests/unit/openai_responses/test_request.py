@@ -265,6 +265,8 @@ def test_a_choice_of_search_leaves_search_alone():
         ({"tools": [{"type": "mcp"}]}, "tools[0].type"),
         ({"tools": [{"type": "computer_use_preview"}]}, "tools[0].type"),
         ({"tool_choice": {"type": "function", "name": "none_such"}, "tools": [WEATHER]}, "tool_choice"),
+        ({"tool_choice": {"type": {}}, "tools": [WEATHER]}, "tool_choice.type"),
+        ({"tool_choice": {"type": "allowed_tools", "tools": [{"type": {}}]}, "tools": [WEATHER]}, "tool_choice.tools"),
         ({"metadata": {str(number): "x" for number in range(17)}}, "metadata"),
         ({"truncation": "maybe"}, "truncation"),
         ({"prompt": {"id": "p"}}, "prompt"),

@@ -1,0 +1,18 @@
+"""The part of an output item that text is being added to."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+Say = Callable[..., None]  # the types of one event or several, and as keywords what each of them holds
+
+
+class TextPart(Struct, frozen=True):
+    """`delta` is the type of the event that tells of new text; besides the text, under its own name, it holds `before`
+    and `after`. The item gathers `pieces`."""
+
+    pieces: list[str]
+    delta: str
+    before: Mapping[str, Any]
+    after: Mapping[str, Any] = {}
