@@ -12,12 +12,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shared.dialects.contract import Dialect
-from shared.dialects.gemini_native.elements import Element, Elements, Run
+from shared.dialects.gemini_native.elements import Element, chunk_of
 from shared.dialects.gemini_native.errors import error_body, render_error, unimplemented
 from shared.dialects.gemini_native.framing import ArrayWriter, EventWriter, Writer, compact, pretty
 from shared.dialects.gemini_native.masks import apply_mask
 from shared.dialects.gemini_native.query import Options
-from shared.dialects.gemini_native.reading import apart
 from shared.dialects.gemini_native.request import read_count, read_generate
 from shared.errors import GatewayError
 from shared.gateway.budgets import estimate
@@ -103,7 +102,7 @@ class Native:
             bursts = candidates(self._upstream, call, choices, asked.model, exchange, answer.meter)
             async with aclosing(bursts):
                 async for burst in bursts:
-                    yield writer.elements(_contents(burst, options))
+                    yield writer.elements([_content(element, options, compactly=options.sse) for element in burst])
             if tail := writer.close():
                 yield tail
 
@@ -176,20 +175,12 @@ class Native:
         return json_bytes(content, {"x-gateway-model": asked.exchange.served or asked.model.id})
 
 
-def _contents(burst: Elements, options: Options) -> list[bytes]:
-    contents: list[bytes] = []
-    for element in burst if options.mask is None else apart(burst):
-        if isinstance(element, Run):
-            contents += element.raws
-        else:
-            contents.append(_content(element, options, compactly=options.sse))
-    return contents
-
-
 def _content(element: Element, options: Options, *, compactly: bool, line_end: bytes = b"") -> bytes:
-    if element.raw is not None and options.mask is None:
-        return element.raw
-    chunk = element.chunk if options.mask is None else apply_mask(options.mask, element.chunk)
+    if options.mask is None and isinstance(element, bytes):
+        return element
+    chunk = chunk_of(element)
+    if options.mask is not None:
+        chunk = apply_mask(options.mask, chunk)
     return compact(chunk) if compactly or not options.pretty else pretty(chunk) + line_end
 
 

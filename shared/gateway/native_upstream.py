@@ -1,21 +1,21 @@
 """The upstream for native clients: the same credentials, retries and hops, and replies as the bytes they came in."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
 from msgspec import Struct, field
 
-from shared.dialects.gemini_native.elements import Element, Elements
-from shared.dialects.gemini_native.framing import ArrayObjects, EventObjects, Splitter
+from shared.dialects.gemini_native.elements import Elements
+from shared.dialects.gemini_native.framing import ArrayObjects, EventObjects, Splitter, WholeObject
 from shared.dialects.gemini_native.query import Options
-from shared.dialects.gemini_native.reading import parsed, read
+from shared.dialects.gemini_native.reading import parsed
 from shared.dialects.gemini_native.shown import written
 from shared.errors import GatewayError
-from shared.events import End
+from shared.events import Finish
 from shared.gateway.context import Exchange
 from shared.gateway.metering import Meter
-from shared.gateway.native_attempt import Attempt, Join
+from shared.gateway.native_attempt import Attempt
 from shared.gateway.native_echo import EchoCut
 from shared.gateway.recovery import AskAgain, Progress
 from shared.gateway.request_media import RequestMedia
@@ -48,11 +48,13 @@ class NativeCall(Struct):
         query = (*self.query, ("alt", "sse")) if self.stream and self.sse else self.query
         return RelayCall(f"models/{model_id}:{method}", encode(request), query=query, patient=not self.stream)
 
-    def attempt(self, slot: Credential, join: Join, number: int) -> Attempt:
+    def attempt(self, exchange: Exchange, earlier: Sequence[Mapping[str, Any]]) -> Attempt:
         echo = EchoCut(self.echo_prefix, whole=not self.stream)
-        return Attempt(slot, join, number, echo, stream=self.stream, joins=self.join)
+        return Attempt(exchange, echo, earlier, stream=self.stream, joins=self.join)
 
     def splitter(self) -> Splitter:
+        if not self.stream:
+            return WholeObject()
         return EventObjects() if self.sse else ArrayObjects()
 
 
@@ -69,17 +71,16 @@ class NativeUpstream(Upstream):
         """The objects of one answer, those together that came together: one for a plain call, a stream's chunks else.
         Raises GatewayError."""
         progress = self.recovery.begin(call.request, model, exchange)
-        call.notes[:] = _notes(progress, model)
         spent: list[Mapping[str, Any]] = []
         while True:
+            call.notes[:] = _notes(progress, model)
             progress.attempts += 1
-            slot, join = None, Join(spent)
+            slot, attempt = None, call.attempt(exchange, spent)
             try:
                 slot = await self.slot(progress.model_id, progress.bad_slots, call.credential_id)
                 meter.outcome.attempts += 1
                 meter.outcome.use(slot)
-                attempt = call.attempt(slot, join, meter.outcome.attempts)
-                async with aclosing(self._relayed(call, progress, attempt, exchange, meter)) as bursts:
+                async with aclosing(self._relayed(call, progress, attempt, slot, exchange, meter)) as bursts:
                     async for burst in bursts:
                         progress.shown = True
                         yield burst
@@ -91,8 +92,7 @@ class NativeUpstream(Upstream):
                     raise
             except AskAgain:
                 log("empty_answer_retried", request_id=exchange.request_id, model=progress.model_id)
-            spent = join.spent  # billed, so the answer's usage tells it
-            call.notes[:] = _notes(progress, model)
+            spent = attempt.spent
 
     async def plain(
         self,
@@ -140,74 +140,39 @@ class NativeUpstream(Upstream):
             raise
 
     async def _relayed(
-        self, call: NativeCall, progress: Progress, attempt: Attempt, exchange: Exchange, meter: Meter
+        self, call: NativeCall, progress: Progress, attempt: Attempt, slot: Credential, exchange: Exchange, meter: Meter
     ) -> AsyncGenerator[Elements]:
-        """The objects of one attempt, its hops joined."""
-        reader, hop = attempt.reader, attempt.hop
+        """What may be shown of one attempt, its hops joined."""
+        tap, hop, number = attempt.tap, attempt.hop, meter.outcome.attempts
+        thinking = progress.thinking
         try:
             while hop.wanted:
                 relay = call.relay(progress.model_id, hop.request(progress.request))
-                fresh = hop.number > 0
+                splitter = call.splitter()
+                attempt.begin_hop()
                 try:
-                    async with aclosing(self._objects(call, relay, attempt.slot, progress, exchange, meter)) as bursts:
-                        async for burst in bursts:
-                            exchange.mark_first_byte()
-                            if fresh:
-                                attempt.next_hop()
-                                fresh = False
-                            shown, failure = attempt.feed(burst)
-                            if shown:
+                    remaining_s = exchange.remaining_s
+                    async with self.client.relay(relay, slot.key, deadline_s=remaining_s, thinking=thinking) as reply:
+                        tier = reply.headers.get("x-gemini-service-tier", "").lower()
+                        meter.outcome.service_tier = tier or meter.outcome.service_tier
+                        more = True
+                        while more:
+                            piece = await anext(reply.pieces, b"")
+                            for shown in attempt.feed(splitter, piece):
                                 yield shown
-                            if failure is not None:
-                                raise failure
-                    hop.follow(reader, may_go_on=call.join and self.may_hop(hop, exchange))
+                            more = piece != b""
+                    hop.follow(tap, may_go_on=call.join and self.may_hop(hop, exchange))
                 except GatewayError as error:
-                    if not call.join or not await self.resume(hop, reader, error, fresh=fresh, exchange=exchange):
+                    fresh = attempt.fresh
+                    if not call.join or not await self.resume(hop, tap, error, fresh=fresh, exchange=exchange):
                         raise
                 if shown := attempt.end_hop():
                     yield shown
         finally:  # also where the client has left
-            if reader.started:
-                note(meter, reader, attempt.number)
+            if tap.started:
+                note(meter, tap, number)
         if shown := attempt.whole():
             yield shown
-
-    async def _objects(
-        self,
-        call: NativeCall,
-        relay: RelayCall,
-        slot: Credential,
-        progress: Progress,
-        exchange: Exchange,
-        meter: Meter,
-    ) -> AsyncGenerator[Elements]:
-        """The objects of one upstream call, each with its bytes; those that came together as one burst."""
-        remaining_s, thinking = exchange.remaining_s, progress.thinking
-        async with self.client.relay(relay, slot.key, deadline_s=remaining_s, thinking=thinking) as reply:
-            tier = reply.headers.get("x-gemini-service-tier", "").lower()
-            meter.outcome.service_tier = tier or meter.outcome.service_tier
-            if not call.stream:
-                raw = await whole_body(reply)
-                yield [Element(parsed(raw), raw)]
-                return
-            splitter, seen = call.splitter(), False
-            async for piece in reply.pieces:
-                raws = splitter.feed(piece)
-                # the very first object leaves while those that came with it are read
-                for together in [raws] if seen else [raws[:1], raws[1:]]:
-                    burst, failure = read(together)
-                    if burst:
-                        seen = True
-                        yield burst
-                    if failure is not None:
-                        raise failure
-            burst, failure = read(splitter.close())
-            if burst:
-                yield burst
-            if failure is not None:
-                raise failure
-            if not (seen or burst):
-                raise GatewayError("upstream_invalid_response", "The upstream's reply is empty.")
 
 
 async def whole_body(reply: RelayReply) -> bytes:
@@ -227,19 +192,19 @@ def passed(raw: bytes, options: Options) -> bytes:
 def _last(attempt: Attempt, progress: Progress, meter: Meter) -> Elements:
     """What was held back to the end of an answer. One that says nothing, or that the model failed at, is asked for
     once more; the second time it is the answer, with the upstream's own word for it."""
-    end = attempt.end()
-    meter.outcome.finish_reason = end.reason if end else ""
-    if end is not None and not attempt.visible:
-        _judge(end, progress)
-    return attempt.rest(void=end is not None and end.finish == "fault")
+    finish, reason = attempt.end() or (None, "")
+    meter.outcome.finish_reason = reason
+    if finish is not None and not attempt.visible:
+        _judge(finish, reason, progress)
+    return attempt.rest(void=finish == "fault")
 
 
-def _judge(end: End, progress: Progress) -> None:
+def _judge(finish: Finish, reason: str, progress: Progress) -> None:
     """An answer that showed nothing: once more, where another try may say more."""
-    if end.finish == "account":
-        raise GatewayError("upstream_auth", "The upstream has disabled this project.", reason=end.reason.lower())
-    if end.finish in ("stop", "no_output", "fault") and not progress.refilled:
-        progress.refill(end.reason)
+    if finish == "account":
+        raise GatewayError("upstream_auth", "The upstream has disabled this project.", reason=reason.lower())
+    if finish in ("stop", "no_output", "fault") and not progress.refilled:
+        progress.refill(reason)
         raise AskAgain
 
 

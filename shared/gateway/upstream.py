@@ -6,12 +6,12 @@ answer.
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import Struct, structs
 
 from shared.errors import GatewayError
-from shared.events import End, Event, LooseSignature, Start
+from shared.events import End, Event, LooseSignature, Start, Usage
 from shared.gateway.context import Exchange
 from shared.gateway.metering import Meter
 from shared.gateway.pool import CredentialPool
@@ -31,6 +31,24 @@ _COUNT_TIME_S = 20.0
 _BROKEN = frozenset({"upstream_interrupted", "upstream_truncated", "upstream_timeout"})
 
 
+class Told(Protocol):
+    """How an answer stands, as `ReplyReader` tells it; the native dialect reads along with a tap of its own."""
+
+    model_version: str
+    response_id: str
+
+    @property
+    def finish(self) -> str: ...
+    @property
+    def usage(self) -> Usage: ...
+    @property
+    def continuation_token(self) -> str | None: ...
+    @property
+    def token_covers_output(self) -> bool: ...
+    @property
+    def hop_output_seen(self) -> bool: ...
+
+
 class Hop(Struct):
     """Where a long decode stands: the hop that runs, and the token it started from."""
 
@@ -43,7 +61,7 @@ class Hop(Struct):
         """The same request again with the token on top: never the partial output."""
         return first if self.token is None else {**first, "continuationToken": self.token}
 
-    def follow(self, reader: ReplyReader, *, may_go_on: bool) -> None:
+    def follow(self, reader: Told, *, may_go_on: bool) -> None:
         """After a whole hop: another one only for a new token, and only if this one brought something."""
         token = reader.continuation_token
         fruitful = reader.hop_output_seen and token != self.token
@@ -216,9 +234,7 @@ class Upstream:
     def may_hop(self, hop: Hop, exchange: Exchange) -> bool:
         return hop.number < self.settings.max_hops and exchange.remaining_s >= _HOP_TIME_S
 
-    async def resume(
-        self, hop: Hop, reader: ReplyReader, error: GatewayError, *, fresh: bool, exchange: Exchange
-    ) -> bool:
+    async def resume(self, hop: Hop, reader: Told, error: GatewayError, *, fresh: bool, exchange: Exchange) -> bool:
         """A long decode that broke: from its last checkpoint, if that covers all that was sent; a hop that was refused
         is tried again, and then the answer ends where it is. False where the failure is final."""
         if fresh:
@@ -283,7 +299,7 @@ def _fed(reader: ReplyReader, chunks: Burst) -> tuple[list[Event], GatewayError 
     return events, None
 
 
-def note(meter: Meter, reader: ReplyReader, call: int) -> None:
+def note(meter: Meter, reader: Told, call: int) -> None:
     outcome = meter.outcome
     if reader.model_version:
         outcome.model_version = outcome.versions[call] = reader.model_version
