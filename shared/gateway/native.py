@@ -22,12 +22,13 @@ from shared.errors import GatewayError
 from shared.gateway.budgets import estimate
 from shared.gateway.context import Exchange, in_time
 from shared.gateway.input_bounds import check_tools
+from shared.gateway.native_call import NativeCall
 from shared.gateway.native_candidates import candidates
 from shared.gateway.native_life import Asked, NativeAnswer, NativeLife, json_bytes
 from shared.gateway.native_links import media_of
 from shared.gateway.native_media import NativeMedia
 from shared.gateway.native_objects import Owners
-from shared.gateway.native_upstream import NativeCall, NativeUpstream, passed
+from shared.gateway.native_upstream import NativeUpstream, passed
 from shared.gateway.pipeline import Services
 from shared.gateway.responses import EventStream
 from shared.gemini.catalog import not_found

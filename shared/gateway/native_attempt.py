@@ -10,53 +10,80 @@ from shared.dialects.gemini_native.reading import parsed, plain_texts
 from shared.errors import GatewayError
 from shared.events import Finish
 from shared.gateway.context import Exchange
+from shared.gateway.metering import Meter
+from shared.gateway.native_call import NativeCall
 from shared.gateway.native_echo import EchoCut
 from shared.gateway.native_tap import Tap
-from shared.gateway.upstream import Hop
+from shared.gateway.recovery import AskAgain, Progress
+from shared.gateway.upstream import Hop, note
+from shared.gemini.client import RelayCall, RelayReply
+from shared.stores.protocols import Credential
 
 
 class Attempt:
-    """`stream`: its chunks are shown as they come, and as one answer else. `joins`: the ends of hops are hidden.
-    `earlier` is the usage of answers that were asked for again: it is billed, so the answer's usage tells it."""
+    """`usages` are those of answers that were asked for again: they are billed, so this answer's usage tells them, and
+    leaving the attempt adds its own. However it is left, what it used is noted."""
 
     def __init__(
-        self, exchange: Exchange, echo: EchoCut, earlier: Sequence[Mapping[str, Any]], *, stream: bool, joins: bool
+        self,
+        call: NativeCall,
+        progress: Progress,
+        slot: Credential,
+        meter: Meter,
+        exchange: Exchange,
+        usages: list[Mapping[str, Any]],
     ) -> None:
+        meter.outcome.attempts += 1
+        meter.outcome.use(slot)
         self.tap = Tap()
         self.hop = Hop()
+        self.joins = call.join  # the ends of hops are hidden
+        self.reading = False
+        self._call = call
+        self._number = meter.outcome.attempts  # stands beside other candidates and discarded attempts
+        self._progress = progress
+        self._meter = meter
         self._exchange = exchange
-        self._echo = echo
-        self._stream = stream
-        self._joins = joins
-        self._usages = list(earlier)  # and of the hops before the running one
+        self._usages = usages  # and of the hops before the running one
+        self._stream = call.stream
+        self._echo = EchoCut(call.echo_prefix, whole=not call.stream)
         self._gate = Gate()
+        self._splitter: Splitter  # of the running hop
         self._silent = True  # the running hop has said nothing yet
         self._ending: list[bytes] = []  # what the end of the running hop becomes is known behind it
         self._whole: list[bytes] = []  # plain replies, one for each hop
 
-    @property
-    def visible(self) -> bool:
-        """Whether the answer has said anything."""
-        return self._gate.visible
+    def __enter__(self) -> "Attempt":
+        return self
+
+    def __exit__(self, *exc: object) -> None:  # also where the client has left
+        if self.tap.started:
+            note(self._meter, self.tap, self._number)
+        if counters := self.tap.hop_counters:
+            self._usages.append(counters)
 
     @property
     def fresh(self) -> bool:
         """Whether the answer goes on, and has said nothing more yet."""
         return self._silent and self.hop.number > 0
 
-    @property
-    def spent(self) -> list[Mapping[str, Any]]:
-        """What has been used so far, call by call."""
-        counters = self.tap.hop_counters
-        return [*self._usages, counters] if counters else self._usages
-
-    def begin_hop(self) -> None:
+    def next_call(self) -> tuple[RelayCall, bool]:
+        """The call for the next hop, and whether the model thinks."""
         self._silent = True
+        progress = self._progress
+        return self._call.relay(progress.model_id, self.hop.request(progress.request)), progress.thinking
 
-    def feed(self, splitter: Splitter, data: bytes) -> Iterator[Elements]:
+    def begin_hop(self, reply: RelayReply) -> None:
+        tier = reply.headers.get("x-gemini-service-tier", "").lower()
+        self._meter.outcome.service_tier = tier or self._meter.outcome.service_tier
+        self._splitter = self._call.splitter()
+        self.reading = True
+
+    def feed(self, data: bytes) -> Iterator[Elements]:
         """What may leave of what has arrived; no data is the end of a hop. Raises what is wrong with an object once
         all that came before it has left."""
-        raws = splitter.feed(data) if data else splitter.close()
+        self.reading = bool(data)
+        raws = self._splitter.feed(data) if data else self._splitter.close()
         if self._silent and not (raws or data):
             raise GatewayError("upstream_invalid_response", "The upstream's reply is empty.")
         # the very first object leaves while those that came with it are read
@@ -80,8 +107,18 @@ class Attempt:
             held = [chunk for chunk in open_ended if joined.shows_something(chunk)]
         return [one for element in self._joined(held) for one in self._passing([element], *shows(chunk_of(element)))]
 
-    def whole(self) -> Elements:
-        """The plain answer, if it is one: plain replies to all hops as one."""
+    def close(self) -> Elements:
+        """What was held back to the end of the answer. One that says nothing, or that the model failed at, is asked for
+        once more; the second time it is the answer, with the upstream's own word for it."""
+        whole = self._whole_answer()
+        finish, reason = self._end() or (None, "")
+        self._meter.outcome.finish_reason = reason
+        if finish is not None and not self._gate.visible:
+            self._judge(finish, reason)
+        return whole + self._leaving(self._gate.close(void=finish == "fault"))
+
+    def _whole_answer(self) -> Elements:
+        """Plain replies to all hops as one."""
         tap, hops = self.tap, self._whole
         if len(hops) < 2:
             return self._passing(self._joined(hops), tap.has_call, tap.has_output) if hops else []
@@ -89,8 +126,8 @@ class Attempt:
         whole = joined.whole([parsed(hop) for hop in hops])
         return self._passing([joined.later(whole, tap.response_id, before) if before else whole], *shows(whole))
 
-    def end(self) -> tuple[Finish, str] | None:
-        """How the answer ended; a stream without a word for it broke off, a whole body without one is what it is."""
+    def _end(self) -> tuple[Finish, str] | None:
+        """A stream without a word for its end broke off, a whole body without one is what it is."""
         try:
             return self.tap.end()
         except GatewayError:
@@ -98,9 +135,13 @@ class Attempt:
                 return None
             raise
 
-    def rest(self, *, void: bool) -> Elements:
-        """What is still held after the end; without its calls where that makes them `void`."""
-        return self._without_echo(self._gate.close(void=void))
+    def _judge(self, finish: Finish, reason: str) -> None:
+        """An answer that showed nothing: once more, where another try may say more."""
+        if finish == "account":
+            raise GatewayError("upstream_auth", "The upstream has disabled this project.", reason=reason.lower())
+        if finish in ("stop", "no_output", "fault") and not self._progress.refilled:
+            self._progress.refill(reason)
+            raise AskAgain
 
     def _read(self, raws: list[bytes], shown: Elements) -> None:
         """Adds what may leave to `shown`."""
@@ -133,7 +174,7 @@ class Attempt:
         tap = self.tap
         if not self._stream:
             self._whole += raws
-        elif self._joins and (self._ending or tap.ends_hop):
+        elif self.joins and (self._ending or tap.ends_hop):
             self._ending += raws
         else:
             return self._passing(self._joined(raws), tap.has_call, tap.has_output)
@@ -146,10 +187,11 @@ class Attempt:
 
     def _passing(self, elements: Elements, has_call: bool, has_output: bool) -> Elements:
         settled = self.tap.settled
-        passed = self._gate.feed(elements, has_call=has_call, has_output=has_output, settled=settled)
-        return self._without_echo(passed)
+        return self._leaving(self._gate.feed(elements, has_call=has_call, has_output=has_output, settled=settled))
 
-    def _without_echo(self, elements: Elements) -> Elements:
-        if self._echo.over:
-            return elements
-        return [shown for element in elements if (shown := self._echo.feed(element)) is not None]
+    def _leaving(self, elements: Elements) -> Elements:
+        if elements and not self._echo.over:
+            elements = [shown for element in elements if (shown := self._echo.feed(element)) is not None]
+        if elements:
+            self._progress.shown = True
+        return elements

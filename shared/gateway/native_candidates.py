@@ -10,8 +10,9 @@ from shared.dialects.gemini_native.elements import Elements, chunk_of
 from shared.gateway.context import Exchange
 from shared.gateway.fan_out import merged
 from shared.gateway.metering import Meter
+from shared.gateway.native_call import NativeCall
 from shared.gateway.native_links import relayed
-from shared.gateway.native_upstream import NativeCall, NativeUpstream
+from shared.gateway.native_upstream import NativeUpstream
 from shared.gemini.catalog import ResolvedModel
 
 

@@ -6,18 +6,19 @@ answer.
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec import Struct, structs
 
 from shared.errors import GatewayError
-from shared.events import End, Event, LooseSignature, Start, Usage
+from shared.events import End, Event, LooseSignature, Start
 from shared.gateway.context import Exchange
 from shared.gateway.metering import Meter
 from shared.gateway.pool import CredentialPool
 from shared.gateway.recovery import MAX_ATTEMPTS, AskAgain, Progress, Recovery
 from shared.gateway.settings import Settings
 from shared.gateway.telemetry import log
+from shared.gateway.told import Told
 from shared.gemini.catalog import ResolvedModel, capabilities_of
 from shared.gemini.client import GeminiClient
 from shared.gemini.errors import is_retryable
@@ -29,24 +30,6 @@ from shared.stores.protocols import Credential
 _HOP_TIME_S = 60.0
 _COUNT_TIME_S = 20.0
 _BROKEN = frozenset({"upstream_interrupted", "upstream_truncated", "upstream_timeout"})
-
-
-class Told(Protocol):
-    """How an answer stands, as `ReplyReader` tells it; the native dialect reads along with a tap of its own."""
-
-    model_version: str
-    response_id: str
-
-    @property
-    def finish(self) -> str: ...
-    @property
-    def usage(self) -> Usage: ...
-    @property
-    def continuation_token(self) -> str | None: ...
-    @property
-    def token_covers_output(self) -> bool: ...
-    @property
-    def hop_output_seen(self) -> bool: ...
 
 
 class Hop(Struct):

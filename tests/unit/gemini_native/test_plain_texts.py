@@ -3,6 +3,7 @@ on it."""
 
 import json
 import random
+from datetime import date
 
 import pytest
 from hypothesis import given
@@ -12,11 +13,18 @@ from shared.dialects.gemini_native.framing import ArrayWriter, EventWriter
 from shared.dialects.gemini_native.reading import PlainTexts, parsed, plain_texts
 from shared.errors import GatewayError
 from shared.gateway import native_attempt
+from shared.gateway.budgets import Estimate
 from shared.gateway.context import Exchange
+from shared.gateway.metering import Meter
 from shared.gateway.native_attempt import Attempt
-from shared.gateway.native_echo import EchoCut
+from shared.gateway.native_call import NativeCall
 from shared.gateway.native_tap import Tap
+from shared.gateway.recovery import AskAgain, Progress
+from shared.gateway.settings import Settings
+from shared.gemini.catalog import resolve
+from shared.gemini.client import RelayReply
 from shared.gemini.reader import ReplyReader
+from shared.stores.protocols import Credential
 from tests.unit.gemini_native.conftest import KEY, serve
 
 USAGE = {"promptTokenCount": 3, "totalTokenCount": 5}
@@ -112,34 +120,45 @@ def _nothing_plain(raws, start):
     return PlainTexts(0, 0, 0, "", "")
 
 
+def _attempt(usages=(), echo=""):
+    call = NativeCall({}, stream=True, sse=True, echo_prefix=echo)
+    model, exchange = resolve("gemini-3.8-flash", date(2026, 11, 22)), Exchange("r", "r", 0, 0.0, 0.0, "")
+    meter = Meter(
+        None, None, Settings(), None, exchange, model, Estimate(0, 0, 0), dialect="", endpoint="", stream=True
+    )
+    progress = Progress("gemini-3.8-flash", {}, thinking=True)
+    attempt = Attempt(call, progress, Credential("c", "k"), meter, exchange, list(usages))
+    attempt.begin_hop(RelayReply(200, {}, None))
+    attempt._splitter = Given()
+    return attempt
+
+
 def _story(bursts, *, usages, echo):
     """Everything that can be seen of an attempt that gets these bursts."""
-    exchange = Exchange("r", "r", 0, 0.0, 0.0, "")
-    attempt = Attempt(exchange, EchoCut(echo), usages, stream=True, joins=True)
+    attempt = _attempt(usages, echo)
     shown, failure = [], None
-    try:
-        for burst in [*bursts, []]:
-            for elements in attempt.feed(Given(burst), b"".join(burst)):
-                shown += _bytes(elements)
-    except GatewayError as error:
-        failure = (error.kind, error.reason, error.message)
-    shown += _bytes(attempt.end_hop())
-    told = [_told(attempt.tap), attempt.spent, attempt.visible, exchange.first_byte is None]
-    try:
-        told += [attempt.end(), _bytes(attempt.rest(void=True))]
-    except GatewayError as error:
-        told.append(error.kind)
-    return shown, failure, told
+    with attempt:
+        try:
+            for burst in [*bursts, []]:
+                for elements in attempt.feed(burst):
+                    shown += _bytes(elements)
+        except GatewayError as error:
+            failure = (error.kind, error.reason, error.message)
+        shown += _bytes(attempt.end_hop())
+        told = [_told(attempt.tap), attempt._exchange.first_byte is None, attempt._progress.shown]
+        try:
+            shown += _bytes(attempt.close())
+        except (GatewayError, AskAgain) as error:
+            told.append(str(error))
+    outcome = attempt._meter.outcome
+    return shown, failure, told, attempt._usages, outcome.calls, outcome.finish_reason
 
 
 class Given:
-    """A splitter that was told what it has to find."""
+    """A splitter that is told what it has to find."""
 
-    def __init__(self, raws):
-        self.raws = raws
-
-    def feed(self, data):
-        return self.raws
+    def feed(self, raws):
+        return raws
 
     def close(self):
         return []
@@ -246,8 +265,8 @@ def test_whatever_is_more_is_read_in_full(other):
 
 def test_what_stands_before_a_failure_leaves_before_it():
     good, call = json.dumps(_chunk("a")).encode(), b'{"x": 1}'
-    attempt = Attempt(Exchange("r", "r", 0, 0.0, 0.0, ""), EchoCut(""), [], stream=True, joins=True)
-    leaving = attempt.feed(Given([good, good, call, b"no JSON", good]), b"...")
+    attempt = _attempt()
+    leaving = attempt.feed([good, good, call, b"no JSON", good])
     assert next(leaving) == [good]
     assert next(leaving) == [good, call]
     with pytest.raises(GatewayError) as raised:
