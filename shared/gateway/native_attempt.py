@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from shared.dialects.gemini_native import joined
-from shared.dialects.gemini_native.elements import Element, Elements, Gate, chunk_of, shows
+from shared.dialects.gemini_native.elements import Element, Elements, Gate, candidates_of, chunk_of, shows
 from shared.dialects.gemini_native.framing import Splitter
 from shared.dialects.gemini_native.reading import parsed, plain_texts
 from shared.errors import GatewayError
@@ -84,10 +84,12 @@ class Attempt:
         all that came before it has left."""
         self.reading = bool(data)
         raws = self._splitter.feed(data) if data else self._splitter.close()
-        if self._silent and not (raws or data):
-            raise GatewayError("upstream_invalid_response", "The upstream's reply is empty.")
+        if not raws:
+            if self._silent and not data:
+                raise GatewayError("upstream_invalid_response", "The upstream's reply is empty.")
+            return
         # the very first object leaves while those that came with it are read
-        for together in (raws[:1], raws[1:]) if self._silent else (raws,):
+        for together in (raws[:1], raws[1:]) if self._silent and len(raws) > 1 else (raws,):
             shown: Elements = []
             try:
                 self._read(together, shown)
@@ -105,7 +107,7 @@ class Attempt:
         if self.hop.wanted:
             open_ended = [joined.unfinished(chunk_of(element)) for element in held]
             held = [chunk for chunk in open_ended if joined.shows_something(chunk)]
-        return [one for element in self._joined(held) for one in self._passing([element], *shows(chunk_of(element)))]
+        return [one for element in self._joined(held) for one in self._passing_anew(element)]
 
     def close(self) -> Elements:
         """What was held back to the end of the answer. One that says nothing, or that the model failed at, is asked for
@@ -124,7 +126,7 @@ class Attempt:
             return self._passing(self._joined(hops), tap.has_call, tap.has_output) if hops else []
         before = self._usages[: len(self._usages) - len(hops) + 1]  # of answers that were asked for again
         whole = joined.whole([parsed(hop) for hop in hops])
-        return self._passing([joined.later(whole, tap.response_id, before) if before else whole], *shows(whole))
+        return self._passing_anew(joined.later(whole, tap.response_id, before) if before else whole)
 
     def _end(self) -> tuple[Finish, str] | None:
         """A stream without a word for its end broke off, a whole body without one is what it is."""
@@ -188,6 +190,10 @@ class Attempt:
     def _passing(self, elements: Elements, has_call: bool, has_output: bool) -> Elements:
         settled = self.tap.settled
         return self._leaving(self._gate.feed(elements, has_call=has_call, has_output=has_output, settled=settled))
+
+    def _passing_anew(self, element: Element) -> Elements:
+        """For one that the tap was not fed last."""
+        return self._passing([element], *shows(candidates_of(chunk_of(element))))
 
     def _leaving(self, elements: Elements) -> Elements:
         if elements and not self._echo.over:

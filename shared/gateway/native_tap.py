@@ -157,7 +157,7 @@ class Tap:
         hop.chunk_seen = True
         self._identify(chunk.get("modelVersion"), chunk.get("responseId"))
         candidates = candidates_of(chunk)
-        self.has_call, self.has_output = shows(chunk)
+        self.has_call, self.has_output = shows(candidates)
         self.ends_hop = any(candidate.get("finishReason") == "CONTINUATION" for candidate in candidates)
         for candidate in candidates:
             if not candidate.get("index"):  # absent means 0

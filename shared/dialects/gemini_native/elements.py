@@ -1,6 +1,6 @@
 """The objects of a reply on their way to the client, and the gate that an answer passes before it is one."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from shared.dialects.gemini_native.reading import parsed
@@ -66,10 +66,10 @@ def with_parts(candidate: Mapping[str, Any], parts: list[Mapping[str, Any]]) -> 
     return {**candidate, "content": {"parts": parts, "role": "model", **kept} if parts else kept}
 
 
-def shows(chunk: Chunk) -> tuple[bool, bool]:
-    """Whether a chunk holds a call, and whether it holds other output."""
+def shows(candidates: Iterable[Mapping[str, Any]]) -> tuple[bool, bool]:
+    """Whether there is a call in them, and whether there is other output."""
     has_call = has_output = False
-    for candidate in candidates_of(chunk):
+    for candidate in candidates:
         for part in parts_of(candidate):
             if is_call(part):
                 has_call = True
@@ -84,7 +84,9 @@ def is_call(part: Mapping[str, Any]) -> bool:
 
 def _without_calls(element: Element) -> Element:
     chunk = chunk_of(element)
-    if not shows(chunk)[0]:
+    candidates = candidates_of(chunk)
+    has_call, _ = shows(candidates)
+    if not has_call:
         return element
-    kept = [with_parts(row, [part for part in parts_of(row) if not is_call(part)]) for row in candidates_of(chunk)]
+    kept = [with_parts(row, [part for part in parts_of(row) if not is_call(part)]) for row in candidates]
     return {**chunk, "candidates": kept}

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from shared.dialects.gemini_native.elements import Gate, shows
+from shared.dialects.gemini_native.elements import Gate, candidates_of, shows
 from tests.unit.gemini_native.conftest import serve
 
 MODEL = "/v1beta/models/gemini-3.8-flash"
@@ -137,7 +137,7 @@ def test_calls_wait_for_the_end_that_confirms_them():
         return {"candidates": [{"content": {"parts": list(parts)}, **more}]}
 
     def fed(gate, element, *, settled):
-        has_call, has_output = shows(element)
+        has_call, has_output = shows(candidates_of(element))
         return gate.feed([element], has_call=has_call, has_output=has_output, settled=settled)
 
     text, call = element({"text": "I look."}), element({"functionCall": {"name": "f"}}, {"text": "now"})
