@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shared.dialects.contract import Dialect
-from shared.dialects.gemini_native.elements import Element, chunk_of
+from shared.dialects.gemini_native.elements import Element, Elements, chunk_of
 from shared.dialects.gemini_native.errors import error_body, render_error, unimplemented
 from shared.dialects.gemini_native.framing import ArrayWriter, EventWriter, Writer, compact, pretty
 from shared.dialects.gemini_native.masks import apply_mask
@@ -103,7 +103,7 @@ class Native:
             bursts = candidates(self._upstream, call, choices, asked.model, exchange, answer.meter)
             async with aclosing(bursts):
                 async for burst in bursts:
-                    yield writer.elements([_content(element, options, compactly=options.sse) for element in burst])
+                    yield writer.elements(_contents(burst, options))
             if tail := writer.close():
                 yield tail
 
@@ -174,6 +174,11 @@ class Native:
         )
         content = passed(content, asked.options)
         return json_bytes(content, {"x-gateway-model": asked.exchange.served or asked.model.id})
+
+
+def _contents(burst: Elements, options: Options) -> list[bytes]:
+    whole, sse = options.mask is None, options.sse
+    return [one if whole and isinstance(one, bytes) else _content(one, options, compactly=sse) for one in burst]
 
 
 def _content(element: Element, options: Options, *, compactly: bool, line_end: bytes = b"") -> bytes:
