@@ -40,9 +40,10 @@ def check_tools(request: GenerateContentRequest, key: KeyRecord, *, schemas: boo
 
 
 def _check_schema(schema: Any) -> None:
-    if len(encode(schema)) > MAX_BYTES:
+    written = encode(schema)
+    if len(written) > MAX_BYTES:
         raise GatewayError("invalid_request", "The schema of a function is larger than 128 KB.", param="tools")
-    if sum(len(values) for values in _enums(schema)) > MAX_ENUM_VALUES:
+    if b'"enum"' in written and sum(len(values) for values in _enums(schema)) > MAX_ENUM_VALUES:
         message = f"The schema of a function has more than {MAX_ENUM_VALUES} enum values."
         raise GatewayError("invalid_request", message, param="tools")
 

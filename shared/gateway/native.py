@@ -12,23 +12,23 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shared.dialects.contract import Dialect
-from shared.dialects.gemini_native.elements import Element, Elements, Run
+from shared.dialects.gemini_native.elements import Element, Elements, chunk_of
 from shared.dialects.gemini_native.errors import error_body, render_error, unimplemented
 from shared.dialects.gemini_native.framing import ArrayWriter, EventWriter, Writer, compact, pretty
 from shared.dialects.gemini_native.masks import apply_mask
 from shared.dialects.gemini_native.query import Options
-from shared.dialects.gemini_native.reading import apart
 from shared.dialects.gemini_native.request import read_count, read_generate
 from shared.errors import GatewayError
 from shared.gateway.budgets import estimate
 from shared.gateway.context import Exchange, in_time
 from shared.gateway.input_bounds import check_tools
+from shared.gateway.native_call import NativeCall
 from shared.gateway.native_candidates import candidates
 from shared.gateway.native_life import Asked, NativeAnswer, NativeLife, json_bytes
 from shared.gateway.native_links import media_of
 from shared.gateway.native_media import NativeMedia
 from shared.gateway.native_objects import Owners
-from shared.gateway.native_upstream import NativeCall, NativeUpstream, passed
+from shared.gateway.native_upstream import NativeUpstream, passed
 from shared.gateway.pipeline import Services
 from shared.gateway.responses import EventStream
 from shared.gemini.catalog import not_found
@@ -177,19 +177,16 @@ class Native:
 
 
 def _contents(burst: Elements, options: Options) -> list[bytes]:
-    contents: list[bytes] = []
-    for element in burst if options.mask is None else apart(burst):
-        if isinstance(element, Run):
-            contents += element.raws
-        else:
-            contents.append(_content(element, options, compactly=options.sse))
-    return contents
+    whole, sse = options.mask is None, options.sse
+    return [one if whole and isinstance(one, bytes) else _content(one, options, compactly=sse) for one in burst]
 
 
 def _content(element: Element, options: Options, *, compactly: bool, line_end: bytes = b"") -> bytes:
-    if element.raw is not None and options.mask is None:
-        return element.raw
-    chunk = element.chunk if options.mask is None else apply_mask(options.mask, element.chunk)
+    if options.mask is None and isinstance(element, bytes):
+        return element
+    chunk = chunk_of(element)
+    if options.mask is not None:
+        chunk = apply_mask(options.mask, chunk)
     return compact(chunk) if compactly or not options.pretty else pretty(chunk) + line_end
 
 

@@ -1,141 +1,203 @@
 """One try at a native answer, over all its hops: what has been read of it, and what of it may be shown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from msgspec import Struct, field
-
 from shared.dialects.gemini_native import joined
-from shared.dialects.gemini_native.elements import Element, Elements, Gate
-from shared.dialects.gemini_native.reading import apart
+from shared.dialects.gemini_native.elements import Element, Elements, Gate, candidates_of, chunk_of, shows
+from shared.dialects.gemini_native.framing import Splitter
+from shared.dialects.gemini_native.reading import parsed, plain_texts
 from shared.errors import GatewayError
-from shared.events import End
+from shared.events import Finish
+from shared.gateway.context import Exchange
+from shared.gateway.metering import Meter
+from shared.gateway.native_call import NativeCall
 from shared.gateway.native_echo import EchoCut
-from shared.gateway.upstream import Hop
-from shared.gemini.finish import finish_class
-from shared.gemini.reader import ReplyReader
+from shared.gateway.native_tap import Tap
+from shared.gateway.recovery import AskAgain, Progress
+from shared.gateway.upstream import Hop, note
+from shared.gemini.client import RelayCall, RelayReply
 from shared.stores.protocols import Credential
 
 
-class Join(Struct):
-    """What earlier hops, and answers that were asked for again, leave behind for the chunks of later ones."""
-
-    usages: list[Mapping[str, Any]] = field(default_factory=list)
-    response_id: str = ""
-    last_usage: Mapping[str, Any] = field(default_factory=dict)
-    held: Elements = field(default_factory=list)
-
-    def watch(self, chunk: Mapping[str, Any]) -> None:
-        self.response_id = self.response_id or str(chunk.get("responseId", ""))
-        if isinstance(usage := chunk.get("usageMetadata"), Mapping):
-            self.last_usage = usage
-
-    def next_hop(self) -> None:
-        self.usages.append(self.last_usage)
-        self.last_usage = {}
-
-    def joined(self, elements: Elements) -> Elements:
-        if not self.usages:
-            return elements
-        return [Element(joined.later(one.chunk, self.response_id, self.usages), None) for one in apart(elements)]
-
-    def end_hop(self, *, more: bool) -> Elements:
-        """What was held at the end of a hop: without its ending where another hop follows."""
-        held, self.held = self.held, []
-        if more:
-            open_ended = [Element(joined.unfinished(element.chunk), None) for element in apart(held)]
-            held = [element for element in open_ended if joined.shows_something(element.chunk)]
-        return self.joined(held)
-
-    def whole(self, hops: Elements) -> Elements:
-        """Plain replies to all hops as one."""
-        if len(hops) == 1:
-            return self.joined(hops)
-        before = self.usages[: len(self.usages) - len(hops) + 1]  # of answers that were asked for again
-        whole = joined.whole([hop.chunk for hop in hops])
-        return [Element(joined.later(whole, self.response_id, before) if before else whole, None)]
-
-    @property
-    def spent(self) -> list[Mapping[str, Any]]:
-        """What has been used so far, call by call."""
-        return [*self.usages, self.last_usage] if self.last_usage else self.usages
-
-
 class Attempt:
-    """`stream`: its chunks are shown as they come, and as one answer else. `joins`: the ends of hops are hidden.
-    `number` is that of the first call among the upstream calls of the request."""
+    """`usages` are those of answers that were asked for again: they are billed, so this answer's usage tells them, and
+    leaving the attempt adds its own. However it is left, what it used is noted."""
 
-    def __init__(self, slot: Credential, join: Join, number: int, echo: EchoCut, *, stream: bool, joins: bool) -> None:
-        self.slot = slot
-        self.join = join
-        self.number = number
-        self.reader = ReplyReader()
+    def __init__(
+        self,
+        call: NativeCall,
+        progress: Progress,
+        slot: Credential,
+        meter: Meter,
+        exchange: Exchange,
+        usages: list[Mapping[str, Any]],
+    ) -> None:
+        meter.outcome.attempts += 1
+        meter.outcome.use(slot)
+        self.tap = Tap()
         self.hop = Hop()
+        self.joins = call.join  # the ends of hops are hidden
+        self.reading = False
+        self._call = call
+        self._number = meter.outcome.attempts  # stands beside other candidates and discarded attempts
+        self._progress = progress
+        self._meter = meter
+        self._exchange = exchange
+        self._usages = usages  # and of the hops before the running one
+        self._stream = call.stream
+        self._echo = EchoCut(call.echo_prefix, whole=not call.stream)
         self._gate = Gate()
-        self._echo = echo
-        self._stream = stream
-        self._joins = joins
-        self._whole: Elements = []
+        self._splitter: Splitter  # of the running hop
+        self._silent = True  # the running hop has said nothing yet
+        self._ending: list[bytes] = []  # what the end of the running hop becomes is known behind it
+        self._whole: list[bytes] = []  # plain replies, one for each hop
+
+    def __enter__(self) -> "Attempt":
+        return self
+
+    def __exit__(self, *exc: object) -> None:  # also where the client has left
+        if self.tap.started:
+            note(self._meter, self.tap, self._number)
+        if counters := self.tap.hop_counters:
+            self._usages.append(counters)
 
     @property
-    def visible(self) -> bool:
-        """Whether the answer has said anything."""
-        return self._gate.visible
+    def fresh(self) -> bool:
+        """Whether the answer goes on, and has said nothing more yet."""
+        return self._silent and self.hop.number > 0
 
-    def next_hop(self) -> None:
-        self.reader.next_hop()
-        self.join.next_hop()
+    def next_call(self) -> tuple[RelayCall, bool]:
+        """The call for the next hop, and whether the model thinks."""
+        self._silent = True
+        progress = self._progress
+        return self._call.relay(progress.model_id, self.hop.request(progress.request)), progress.thinking
 
-    def feed(self, burst: Sequence[Element]) -> tuple[Elements, GatewayError | None]:
-        """What of these may leave now, and the failure that one of them turned out to be: those before it count."""
-        shown: Elements = []
-        try:
-            for element in burst:
-                self.reader.feed(element.chunk)  # an error object raises
-                self.join.watch(element.chunk)
-                if not self._stream:
-                    self._whole.append(element)
-                elif self._joins and (self.join.held or joined.ends_hop(element.chunk)):
-                    self.join.held.append(element)  # what it becomes is known at the end of the hop
-                else:
-                    shown += self._passing(self.join.joined([element]))
-        except GatewayError as failure:
-            return shown, failure
-        return shown, None
+    def begin_hop(self, reply: RelayReply) -> None:
+        tier = reply.headers.get("x-gemini-service-tier", "").lower()
+        self._meter.outcome.service_tier = tier or self._meter.outcome.service_tier
+        self._splitter = self._call.splitter()
+        self.reading = True
+
+    def feed(self, data: bytes) -> Iterator[Elements]:
+        """What may leave of what has arrived; no data is the end of a hop. Raises what is wrong with an object once
+        all that came before it has left."""
+        self.reading = bool(data)
+        raws = self._splitter.feed(data) if data else self._splitter.close()
+        if not raws:
+            if self._silent and not data:
+                raise GatewayError("upstream_invalid_response", "The upstream's reply is empty.")
+            return
+        # the very first object leaves while those that came with it are read
+        for together in (raws[:1], raws[1:]) if self._silent and len(raws) > 1 else (raws,):
+            shown: Elements = []
+            try:
+                self._read(together, shown)
+            except GatewayError:
+                if shown:
+                    yield shown
+                raise
+            if shown:
+                yield shown
 
     def end_hop(self) -> Elements:
-        return self._passing(self.join.end_hop(more=self.hop.wanted))
+        """What was held at the end of a hop: without its ending where another hop follows."""
+        held: Elements = [*self._ending]
+        self._ending.clear()
+        if self.hop.wanted:
+            open_ended = [joined.unfinished(chunk_of(element)) for element in held]
+            held = [chunk for chunk in open_ended if joined.shows_something(chunk)]
+        return [one for element in self._joined(held) for one in self._passing_anew(element)]
 
-    def whole(self) -> Elements:
-        """The plain answer, if it is one."""
-        return self._passing(self.join.whole(self._whole)) if self._whole else []
+    def close(self) -> Elements:
+        """What was held back to the end of the answer. One that says nothing, or that the model failed at, is asked for
+        once more; the second time it is the answer, with the upstream's own word for it."""
+        whole = self._whole_answer()
+        finish, reason = self._end() or (None, "")
+        self._meter.outcome.finish_reason = reason
+        if finish is not None and not self._gate.visible:
+            self._judge(finish, reason)
+        return whole + self._leaving(self._gate.close(void=finish == "fault"))
 
-    def end(self) -> End | None:
-        """How the answer ended; a stream without a word for it broke off, a whole body without one is what it is."""
+    def _whole_answer(self) -> Elements:
+        """Plain replies to all hops as one."""
+        tap, hops = self.tap, self._whole
+        if len(hops) < 2:
+            return self._passing(self._joined(hops), tap.has_call, tap.has_output) if hops else []
+        before = self._usages[: len(self._usages) - len(hops) + 1]  # of answers that were asked for again
+        whole = joined.whole([parsed(hop) for hop in hops])
+        return self._passing_anew(joined.later(whole, tap.response_id, before) if before else whole)
+
+    def _end(self) -> tuple[Finish, str] | None:
+        """A stream without a word for its end broke off, a whole body without one is what it is."""
         try:
-            end = self.reader.close()[-1]
+            return self.tap.end()
         except GatewayError:
             if not self._stream:
                 return None
             raise
-        assert isinstance(end, End)
-        return end
 
-    def rest(self, *, void: bool) -> Elements:
-        """What is still held after the end; without its calls where that makes them `void`."""
-        return self._without_echo(self._gate.close(void=void))
+    def _judge(self, finish: Finish, reason: str) -> None:
+        """An answer that showed nothing: once more, where another try may say more."""
+        if finish == "account":
+            raise GatewayError("upstream_auth", "The upstream has disabled this project.", reason=reason.lower())
+        if finish in ("stop", "no_output", "fault") and not self._progress.refilled:
+            self._progress.refill(reason)
+            raise AskAgain
 
-    def _passing(self, elements: Elements) -> Elements:
-        settled = self._settled
-        return self._without_echo([one for held in elements for one in self._gate.feed(held, settled=settled)])
+    def _read(self, raws: list[bytes], shown: Elements) -> None:
+        """Adds what may leave to `shown`."""
+        at = 0
+        while at < len(raws):
+            if self._stream and (texts := plain_texts(raws, at)).count:
+                self._hear()
+                plain = raws[at : at + texts.count]
+                self.tap.feed_plain(texts, plain[-1])
+                shown += self._sorted(plain)
+                at += texts.count
+            if at < len(raws):
+                chunk = parsed(raws[at])
+                self._hear()
+                self.tap.feed(chunk)
+                shown += self._sorted(raws[at : at + 1])
+                at += 1
 
-    def _without_echo(self, elements: Elements) -> Elements:
-        if self._echo.over:
-            return elements
-        return [shown for element in apart(elements) if (shown := self._echo.feed(element))]
+    def _hear(self) -> None:
+        if not self._silent:
+            return
+        self._silent = False
+        self._exchange.mark_first_byte()
+        if self.hop.number > 0:
+            self._usages.append(self.tap.hop_counters)
+            self.tap.next_hop()
 
-    @property
-    def _settled(self) -> bool:
-        """Whether the upstream has named a reason for the end that is no fault."""
-        reason = self.reader.finish
-        return reason not in ("", "FINISH_REASON_UNSPECIFIED") and finish_class(reason) not in ("fault", "account")
+    def _sorted(self, raws: list[bytes]) -> Elements:
+        """What may leave of what the tap was fed last."""
+        tap = self.tap
+        if not self._stream:
+            self._whole += raws
+        elif self.joins and (self._ending or tap.ends_hop):
+            self._ending += raws
+        else:
+            return self._passing(self._joined(raws), tap.has_call, tap.has_output)
+        return []
+
+    def _joined(self, elements: Sequence[Element]) -> Elements:
+        if not self._usages:
+            return list(elements)
+        return [joined.later(chunk_of(element), self.tap.response_id, self._usages) for element in elements]
+
+    def _passing(self, elements: Elements, has_call: bool, has_output: bool) -> Elements:
+        settled = self.tap.settled
+        return self._leaving(self._gate.feed(elements, has_call=has_call, has_output=has_output, settled=settled))
+
+    def _passing_anew(self, element: Element) -> Elements:
+        """For one that the tap was not fed last."""
+        return self._passing([element], *shows(candidates_of(chunk_of(element))))
+
+    def _leaving(self, elements: Elements) -> Elements:
+        if elements and not self._echo.over:
+            elements = [shown for element in elements if (shown := self._echo.feed(element)) is not None]
+        if elements:
+            self._progress.shown = True
+        return elements

@@ -65,7 +65,7 @@ class NativeCaches:
             )
         model = self._life.model(body["model"], key, exchange)
         asked = Asked(key, model, "cachedContents", body, read_options(request.query_params), exchange)
-        credential_id = await self._owners.credential(key.acct, tuple(owned(body)))
+        credential_id = await self._owners.credential(key.acct, owned(body))
         request_like: Any = {name: body[name] for name in ("contents", "systemInstruction", "tools") if name in body}
         reserve = estimate(request_like, model, exchange.today, choices=1, default_output=0)
         answer = await self._life.admit(asked, reserve, endpoint)

@@ -6,13 +6,13 @@ from contextlib import aclosing
 from msgspec import structs
 
 from shared.dialects.gemini_native.choices import Choices, together
-from shared.dialects.gemini_native.elements import Element, Elements
-from shared.dialects.gemini_native.reading import apart
+from shared.dialects.gemini_native.elements import Elements, chunk_of
 from shared.gateway.context import Exchange
 from shared.gateway.fan_out import merged
 from shared.gateway.metering import Meter
+from shared.gateway.native_call import NativeCall
 from shared.gateway.native_links import relayed
-from shared.gateway.native_upstream import NativeCall, NativeUpstream
+from shared.gateway.native_upstream import NativeUpstream
 from shared.gemini.catalog import ResolvedModel
 
 
@@ -31,16 +31,17 @@ async def _several(
 ) -> AsyncGenerator[Elements]:
     calls = [structs.replace(call, notes=[]) for _ in range(count)]
     answers = [relayed(upstream, each, model, exchange, meter) for each in calls]
-    choices, whole = Choices(count), [Element({}, None)] * count
+    choices = Choices(count)
+    whole: Elements = [{}] * count
     async with aclosing(merged(answers)) as bursts:
         async for index, burst in bursts:
             _gather_notes(call, calls)
             if call.stream:
-                yield [Element(choices.chunk(index, element.chunk), None) for element in apart(burst)]
+                yield [choices.chunk(index, chunk_of(element)) for element in burst]
             else:
                 (whole[index],) = burst
     if not call.stream:
-        yield [Element(together([element.chunk for element in whole]), None)]
+        yield [together([chunk_of(element) for element in whole])]
 
 
 def _gather_notes(call: NativeCall, calls: Sequence[NativeCall]) -> None:

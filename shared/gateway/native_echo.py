@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from shared.dialects.gemini_native.elements import Element, candidates_of, parts_of, with_parts
+from shared.dialects.gemini_native.elements import Element, candidates_of, chunk_of, parts_of, with_parts
 from shared.gateway.shaping import StripEcho
 
 
@@ -25,7 +25,8 @@ class EchoCut:
 
     def feed(self, element: Element) -> Element | None:
         """None: nothing of this chunk is left."""
-        rows = candidates_of(element.chunk)
+        chunk = chunk_of(element)
+        rows = candidates_of(chunk)
         if self._filter is None or not rows:
             return element
         before = parts_of(rows[0])
@@ -36,7 +37,7 @@ class EchoCut:
         if not after and not ends:
             return None
         candidates = [with_parts(rows[0], after), *rows[1:]]
-        return Element({**element.chunk, "candidates": candidates}, None)
+        return {**chunk, "candidates": candidates}
 
     def _parts(self, parts: list[Mapping[str, Any]], *, ends: bool) -> list[Mapping[str, Any]]:
         out: list[Mapping[str, Any]] = []

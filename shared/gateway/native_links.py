@@ -8,7 +8,8 @@ from shared.dialects.gemini_native.elements import Elements
 from shared.errors import GatewayError
 from shared.gateway.context import Exchange
 from shared.gateway.metering import Meter
-from shared.gateway.native_upstream import NativeCall, NativeUpstream
+from shared.gateway.native_call import NativeCall
+from shared.gateway.native_upstream import NativeUpstream
 from shared.gateway.pipeline import Services
 from shared.gateway.request_media import RequestMedia
 from shared.gemini.catalog import ResolvedModel

@@ -32,11 +32,13 @@ class Owners:
 
     async def credential(self, acct: str, names: Sequence[str]) -> str | None:
         """The id of the one credential that sees all these objects, None where there are none."""
+        if not names:
+            return None
         found = await asyncio.gather(*(self.get(acct, name) for name in names))
         ids = {item.credential_id for item in found}
         if len(ids) > 1:
             raise GatewayError("invalid_request", "The files of this request stand in different upstream projects.")
-        return ids.pop() if ids else None
+        return ids.pop()
 
     async def get(self, acct: str, name: str) -> OwnedObject:
         try:

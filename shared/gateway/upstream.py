@@ -18,6 +18,7 @@ from shared.gateway.pool import CredentialPool
 from shared.gateway.recovery import MAX_ATTEMPTS, AskAgain, Progress, Recovery
 from shared.gateway.settings import Settings
 from shared.gateway.telemetry import log
+from shared.gateway.told import Told
 from shared.gemini.catalog import ResolvedModel, capabilities_of
 from shared.gemini.client import GeminiClient
 from shared.gemini.errors import is_retryable
@@ -44,7 +45,7 @@ class Hop(Struct):
         """The same request again with the token on top: never the partial output."""
         return first if self.token is None else {**first, "continuationToken": self.token}
 
-    def follow(self, reader: ReplyReader, *, may_go_on: bool) -> None:
+    def follow(self, reader: Told, *, may_go_on: bool) -> None:
         """After a whole hop: another one only for a new token, and only if this one brought something."""
         token = reader.continuation_token
         fruitful = reader.hop_output_seen and token != self.token
@@ -273,9 +274,7 @@ class Upstream:
     def may_hop(self, hop: Hop, exchange: Exchange) -> bool:
         return hop.number < self.settings.max_hops and exchange.remaining_s >= _HOP_TIME_S
 
-    async def resume(
-        self, hop: Hop, reader: ReplyReader, error: GatewayError, *, fresh: bool, exchange: Exchange
-    ) -> bool:
+    async def resume(self, hop: Hop, reader: Told, error: GatewayError, *, fresh: bool, exchange: Exchange) -> bool:
         """A long decode that broke: from its last checkpoint, if that covers all that was sent; a hop that was refused
         is tried again, and then the answer ends where it is. False where the failure is final."""
         if fresh:
@@ -301,7 +300,7 @@ class _Whole:
         yield [self._chunk]
 
 
-def note(meter: Meter, reader: ReplyReader, call: int) -> None:
+def note(meter: Meter, reader: Told, call: int) -> None:
     outcome = meter.outcome
     if reader.model_version:
         outcome.model_version = outcome.versions[call] = reader.model_version

@@ -23,7 +23,7 @@ def file_links(request: GenerateContentRequest) -> Iterator[FileData]:
     """Every `fileData` of the contents, the system instruction and the results of functions."""
     for part in _parts(request):
         file = part.get("fileData")
-        if isinstance(file, Mapping) and isinstance(file.get("fileUri"), str):
+        if file is not None and isinstance(file, Mapping) and isinstance(file.get("fileUri"), str):
             yield cast(FileData, file)
 
 
@@ -90,7 +90,7 @@ def _parts(request: GenerateContentRequest) -> Iterator[Mapping[str, Any]]:
         for part in content.get("parts", ()):
             yield part
             result = part.get("functionResponse")
-            if isinstance(result, Mapping) and isinstance(result.get("parts"), list):
+            if result is not None and isinstance(result, Mapping) and isinstance(result.get("parts"), list):
                 yield from result["parts"]
 
 

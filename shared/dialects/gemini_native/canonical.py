@@ -10,18 +10,28 @@ from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any
 
+from msgspec import Struct
+
 from shared.dialects.gemini_native.fields import FIELDS
 from shared.errors import GatewayError
 
 _HUMP = re.compile(r"(?<!^)([A-Z])")
-_Reader = Callable[[Any, str], Any]
 _INTEGER = re.compile(r"-?\d{1,19}")
+# where a value stands: the place above, and the name or number below it; spelled out only where something is refused
+_Place = tuple[Any, str | int] | None
+_Reader = Callable[[Any, _Place], Any]
+
+
+class _Field(Struct, frozen=True):
+    name: str
+    snake: str
+    read: _Reader
 
 
 def canonical(message: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """`body` as the canonical `message`. Raises `invalid_request` with the path of what cannot be read; two spellings
     of one field are refused, because only one of them could win."""
-    return _message(message, body, "")
+    return _message(message, body, None)
 
 
 def camel(name: str) -> str:
@@ -29,7 +39,6 @@ def camel(name: str) -> str:
     return head + "".join(word[:1].upper() + word[1:] for word in rest)
 
 
-@cache  # of known fields only
 def snake(name: str) -> str:
     return _HUMP.sub(lambda hump: "_" + hump.group(1).lower(), name)
 
@@ -39,93 +48,86 @@ def refused(path: str, text: str) -> GatewayError:
 
 
 @cache
-def _readers(name: str) -> Mapping[str, _Reader]:
-    return {field: _reader(kind) for field, kind in FIELDS[name].items()}
+def _fields(message: str) -> Mapping[str, _Field]:
+    return {name: _Field(name, snake(name), _reader(kind)) for name, kind in FIELDS[message].items()}
 
 
-def _message(name: str, value: Mapping[str, Any], path: str) -> dict[str, Any]:
-    readers = _readers(name)
+def _message(name: str, value: Any, at: _Place) -> dict[str, Any]:
+    fields = _fields(name)
     out: dict[str, Any] = {}
-    for key, item in value.items():
-        field = key if key in readers else camel(key)
-        if field not in readers or (key != field and key != snake(field)):
-            out[key] = item
-            continue
-        at = f"{path}.{snake(field)}" if path else snake(field)
-        if field in out or (key != field and value.get(field) is not None):
-            raise refused(at, f"Invalid value at '{at}' (oneof), field '{snake(field)}' is already set.")
+    for key, item in _object(value, at).items():
+        field = fields.get(key)
+        if field is None:
+            field = fields.get(camel(key))
+            if field is None or key != field.snake:
+                out[key] = item
+                continue
+            if field.name in out or value.get(field.name) is not None:
+                raise _set_twice(field, at)
+        elif key in out:
+            raise _set_twice(field, at)
         if item is not None:
-            out[field] = readers[field](item, at)
+            out[field.name] = field.read(item, (at, field.snake))
     return out
+
+
+def _set_twice(field: _Field, above: _Place) -> GatewayError:
+    at = _path((above, field.snake))
+    return refused(at, f"Invalid value at '{at}' (oneof), field '{field.snake}' is already set.")
 
 
 @cache
 def _reader(kind: str) -> _Reader:
-    """What makes a value of this kind canonical, or refuses it at its path."""
+    """What makes a value of this kind canonical, or refuses it at its place."""
     if kind == "free":
         return lambda value, at: value
     if kind.startswith("["):
         return partial(_list, _reader(kind[1:]))
     if kind.startswith("{"):
-        return partial(_single, partial(_map, _reader(kind[1:])))
+        return partial(_map, _reader(kind[1:]))
     if kind in FIELDS:
-        return partial(_single, partial(_named, kind))
-    return partial(_single, _SCALARS[kind])
+        return partial(_message, kind)
+    return _SCALARS[kind]
 
 
-def _list(each: _Reader, value: Any, at: str) -> list[Any]:
+def _list(each: _Reader, value: Any, at: _Place) -> list[Any]:
     rows = value if isinstance(value, list) else [value]
-    return [each(row, f"{at}[{index}]") for index, row in enumerate(rows) if row is not None]
+    return [each(row, (at, index)) for index, row in enumerate(rows) if row is not None]
 
 
-def _single(read: _Reader, value: Any, at: str) -> Any:
-    if isinstance(value, list):
-        name = at.rpartition(".")[2]
-        raise refused(
-            at,
-            f"Invalid JSON payload received. Unknown name \"{name}\" at '{at}': Proto field is not repeating, cannot "
-            "start list.",
-        )
-    return read(value, at)
+def _map(each: _Reader, value: Any, at: _Place) -> dict[str, Any]:
+    return {key: each(row, (at, key)) for key, row in _object(value, at).items() if row is not None}
 
 
-def _map(each: _Reader, value: Any, at: str) -> dict[str, Any]:
-    return {key: each(row, f"{at}.{key}") for key, row in _object(value, at).items() if row is not None}
-
-
-def _named(name: str, value: Any, at: str) -> dict[str, Any]:
-    return _message(name, _object(value, at), at)
-
-
-def _object(value: Any, at: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise refused(at, f"Invalid value at '{at}': an object is expected.")
+def _object(value: Any, at: _Place) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise _misfit(value, at, ": an object is expected.")
     return value
 
 
-def _string(value: Any, at: str) -> str:
+def _string(value: Any, at: _Place) -> str:
     if not isinstance(value, str):
-        raise refused(at, f"Invalid value at '{at}' (TYPE_STRING).")
+        raise _misfit(value, at, " (TYPE_STRING).")
     return value
 
 
-def _bool(value: Any, at: str) -> bool:
+def _bool(value: Any, at: _Place) -> bool:
     if not isinstance(value, bool):
-        raise refused(at, f"Invalid value at '{at}' (TYPE_BOOL).")
+        raise _misfit(value, at, " (TYPE_BOOL).")
     return value
 
 
-def _int(value: Any, at: str) -> int:
+def _int(value: Any, at: _Place) -> int:
     if isinstance(value, str) and _INTEGER.fullmatch(value):
         return int(value)
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise refused(at, f"Invalid value at '{at}' (TYPE_INT32).")
+        raise _misfit(value, at, " (TYPE_INT32).")
     return value
 
 
-def _number(value: Any, at: str) -> float | int:
+def _number(value: Any, at: _Place) -> float | int:
     if isinstance(value, str):
         try:
             value = float(value)
@@ -133,22 +135,42 @@ def _number(value: Any, at: str) -> float | int:
             value = None
     # not NaN and not infinite: neither has a JSON form
     if isinstance(value, bool) or not isinstance(value, int | float) or value - value != 0:
-        raise refused(at, f"Invalid value at '{at}' (TYPE_FLOAT).")
+        raise _misfit(value, at, " (TYPE_FLOAT).")
     return value
 
 
-def _enum(value: Any, at: str) -> str | int:
+def _enum(value: Any, at: _Place) -> str | int:
     """Words in capitals; numbers, which the parser takes as well, as they are."""
     if isinstance(value, str):
         return value.upper()
     return _int(value, at)
 
 
-def _tier(value: Any, at: str) -> str | int:
+def _tier(value: Any, at: _Place) -> str | int:
     """The one enum whose words are in lower case on the wire."""
     if isinstance(value, str):
         return value.lower().removeprefix("service_tier_")
     return _int(value, at)
+
+
+def _misfit(value: Any, place: _Place, expected: str) -> GatewayError:
+    at = _path(place)
+    if not isinstance(value, list):
+        return refused(at, f"Invalid value at '{at}'{expected}")
+    name = at.rpartition(".")[2]
+    return refused(
+        at,
+        f"Invalid JSON payload received. Unknown name \"{name}\" at '{at}': Proto field is not repeating, cannot "
+        "start list.",
+    )
+
+
+def _path(place: _Place) -> str:
+    steps: list[str] = []
+    while place is not None:
+        place, step = place
+        steps.append(f"[{step}]" if isinstance(step, int) else f".{step}")
+    return "".join(reversed(steps)).removeprefix(".")
 
 
 _SCALARS = {"string": _string, "bool": _bool, "int": _int, "number": _number, "enum": _enum, "tier": _tier}

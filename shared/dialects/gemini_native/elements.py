@@ -1,29 +1,20 @@
 """The objects of a reply on their way to the client, and the gate that an answer passes before it is one."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from msgspec import Struct
+from shared.dialects.gemini_native.reading import parsed
 
 # parts are told by what they hold; these fields only say something about it
 _SIDE_FIELDS = frozenset({"text", "thought", "thoughtSignature", "partMetadata"})
 
-
-class Element(Struct, frozen=True):
-    """One JSON object of a reply. `raw` are its bytes as they came, None where the gateway changed `chunk`."""
-
-    chunk: Mapping[str, Any]
-    raw: bytes | None
-
-
-class Run(Element, frozen=True):
-    """Objects that differ in their text alone. `chunk` says what they say together, and is for reading only: whoever
-    changes or shows objects takes them `apart`. `raw` is None."""
-
-    raws: tuple[bytes, ...] = ()
-
-
+Chunk = Mapping[str, Any]
+Element = bytes | Chunk  # one JSON object of a reply: the bytes it came in, or what the gateway has made of it
 Elements = list[Element]  # several together: what one wake-up brings is carried on as one
+
+
+def chunk_of(element: Element) -> Chunk:
+    return parsed(element) if isinstance(element, bytes) else element
 
 
 class Gate:
@@ -39,14 +30,14 @@ class Gate:
         self._calls = False  # some are held
         self._held: Elements = []
 
-    def feed(self, element: Element, *, settled: bool) -> Elements:
-        """What may leave now. `settled`: the upstream has named a reason for the end that is no fault."""
-        has_call = _has_call(element.chunk)
+    def feed(self, elements: Elements, *, has_call: bool, has_output: bool, settled: bool) -> Elements:
+        """What may leave now. `has_call` and `has_output` tell what is in the elements, `settled` that the upstream has
+        named a reason for the end that is no fault."""
         if self.visible and not self._held and not has_call:
-            return [element]
-        self._held.append(element)
+            return elements
+        self._held += elements
         self._calls = self._calls or has_call
-        self.visible = self.visible or _has_output(element.chunk) or (self._calls and settled)
+        self.visible = self.visible or has_output or (self._calls and settled)
         if not self.visible or (self._calls and not settled):
             return []
         return self.close(void=False)
@@ -57,7 +48,7 @@ class Gate:
         return [_without_calls(element) for element in held] if void else held
 
 
-def candidates_of(chunk: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def candidates_of(chunk: Chunk) -> list[Mapping[str, Any]]:
     rows = chunk.get("candidates")
     return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
@@ -75,26 +66,27 @@ def with_parts(candidate: Mapping[str, Any], parts: list[Mapping[str, Any]]) -> 
     return {**candidate, "content": {"parts": parts, "role": "model", **kept} if parts else kept}
 
 
-def _parts(chunk: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [part for candidate in candidates_of(chunk) for part in parts_of(candidate)]
+def shows(candidates: Iterable[Mapping[str, Any]]) -> tuple[bool, bool]:
+    """Whether there is a call in them, and whether there is other output."""
+    has_call = has_output = False
+    for candidate in candidates:
+        for part in parts_of(candidate):
+            if is_call(part):
+                has_call = True
+            elif part.get("text") or not _SIDE_FIELDS.issuperset(part):
+                has_output = True
+    return has_call, has_output
 
 
-def _has_call(chunk: Mapping[str, Any]) -> bool:
-    return any(map(_is_call, _parts(chunk)))
-
-
-def _has_output(chunk: Mapping[str, Any]) -> bool:
-    return any(part.get("text") or not _SIDE_FIELDS.issuperset(part) for part in _parts(chunk) if not _is_call(part))
-
-
-def _is_call(part: Mapping[str, Any]) -> bool:
+def is_call(part: Mapping[str, Any]) -> bool:
     return "functionCall" in part
 
 
 def _without_calls(element: Element) -> Element:
-    if not _has_call(element.chunk):
+    chunk = chunk_of(element)
+    candidates = candidates_of(chunk)
+    has_call, _ = shows(candidates)
+    if not has_call:
         return element
-    kept = [
-        with_parts(row, [part for part in parts_of(row) if not _is_call(part)]) for row in candidates_of(element.chunk)
-    ]
-    return Element({**element.chunk, "candidates": kept}, None)
+    kept = [with_parts(row, [part for part in parts_of(row) if not is_call(part)]) for row in candidates]
+    return {**chunk, "candidates": kept}

@@ -56,6 +56,22 @@ class EventObjects:
         return [event.data for event in self._events.close()]
 
 
+class WholeObject:
+    """The one object of a plain reply. Raises `upstream_invalid_response` over the same size as `SseSplitter`."""
+
+    def __init__(self) -> None:
+        self._gathered = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        self._gathered += data
+        if len(self._gathered) > MAX_EVENT_BYTES:
+            raise GatewayError("upstream_invalid_response", "The upstream's reply is too large.")
+        return []
+
+    def close(self) -> list[bytes]:
+        return [bytes(self._gathered)]
+
+
 class ArrayObjects:
     """The objects of one JSON array, or of bare objects one after the other; any split of the bytes gives the same.
 

@@ -1,19 +1,17 @@
-"""The upstream's bytes as elements: each object parsed, except that a run of plain text is read as one.
+"""The upstream's bytes as objects, and as plain text where they are nothing else.
 
-Almost every chunk of a stream is one piece of text and the counters so far. Such a chunk says nothing that the next one
-does not say again, but its text: the gateway reads the last of several in full, and of the others the text alone.
+Almost every chunk of a stream is one piece of text and the counters so far: the gateway looks at the text, and at the
+counters of the last one only.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
-from operator import itemgetter
+from collections.abc import Sequence
+from itertools import islice
 from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
 
-from shared.dialects.gemini_native.elements import Element, Elements, Run
 from shared.errors import GatewayError
 from shared.json_codec import decode_reply
 
@@ -46,8 +44,42 @@ class _PlainText(Struct, forbid_unknown_fields=True, gc=False):
     responseId: str = ""
 
 
-_Kind = tuple[bool, str, str]
 _decode = msgspec.json.Decoder(_PlainText).decode
+
+
+class PlainTexts(Struct, frozen=True):
+    """Some chunks of plain text of one response: how many they are, and what they say together."""
+
+    count: int
+    characters: int
+    thought_characters: int
+    model_version: str
+    response_id: str
+
+
+def plain_texts(raws: Sequence[bytes], start: int) -> PlainTexts:
+    """Those from `start` on, up to whatever is more than plain text, or no object at all."""
+    count = characters = thought_characters = 0
+    model_version = response_id = ""
+    try:
+        for raw in islice(raws, start, None):
+            if not raw.isascii():
+                raw.decode()  # the decoder does not look into what it skips
+            chunk = _decode(raw)
+            if chunk.responseId != response_id:
+                if count:
+                    break
+                response_id = chunk.responseId
+            part = chunk.candidates[0].content.parts[0]
+            if part.thought:
+                thought_characters += len(part.text)
+            else:
+                characters += len(part.text)
+            model_version = model_version or chunk.modelVersion
+            count += 1
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass  # the first that is more
+    return PlainTexts(count, characters, thought_characters, model_version, response_id)
 
 
 def parsed(raw: bytes) -> dict[str, Any]:
@@ -69,66 +101,3 @@ def _forgiven(raw: bytes) -> Any:
         return json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise GatewayError("upstream_invalid_response", "The upstream's reply is not valid JSON.") from error
-
-
-def read(raws: Sequence[bytes]) -> tuple[Elements, GatewayError | None]:
-    """The elements up to the first object that is none, and what is wrong with that one."""
-    elements: Elements = []
-    try:
-        for element in _read(raws):
-            elements.append(element)
-    except GatewayError as failure:
-        return elements, failure
-    return elements, None
-
-
-def apart(elements: Sequence[Element]) -> Elements:
-    """Each object by itself, for whoever changes what it says."""
-    if not any(isinstance(element, Run) for element in elements):
-        return list(elements)
-    return [single for element in elements for single in _singles(element)]
-
-
-def _singles(element: Element) -> Sequence[Element]:
-    return [_element(raw) for raw in element.raws] if isinstance(element, Run) else (element,)
-
-
-def _read(raws: Sequence[bytes]) -> Iterable[Element]:
-    if len(raws) < 2:  # nothing to join: what a model writes as we read
-        return map(_element, raws)
-    return _in_runs(raws)
-
-
-def _in_runs(raws: Sequence[bytes]) -> Iterator[Element]:
-    for kind, group in groupby(_told_apart(raws), key=itemgetter(0)):
-        members = list(group)
-        if kind is None or len(members) < 2:
-            yield from (_element(raw) for _, raw, _ in members)
-        else:
-            yield _run([raw for _, raw, _ in members], "".join([text for _, _, text in members]))
-
-
-def _told_apart(raws: Sequence[bytes]) -> Iterator[tuple[_Kind | None, bytes, str]]:
-    """(what is the same in all chunks of a run, chunk, its text); None for whatever is more than plain text."""
-    for raw in raws:
-        try:
-            if not raw.isascii():
-                raw.decode()  # the decoder does not look into what it skips
-            plain = _decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            yield None, raw, ""
-        else:
-            part = plain.candidates[0].content.parts[0]
-            yield (part.thought, plain.modelVersion, plain.responseId), raw, part.text
-
-
-def _run(raws: Sequence[bytes], text: str) -> Run:
-    last = parsed(raws[-1])
-    candidate = last["candidates"][0]
-    part = {**candidate["content"]["parts"][0], "text": text}
-    content = {**candidate["content"], "parts": [part]}
-    return Run({**last, "candidates": [{**candidate, "content": content}]}, None, tuple(raws))
-
-
-def _element(raw: bytes) -> Element:
-    return Element(parsed(raw), raw)

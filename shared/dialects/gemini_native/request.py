@@ -5,7 +5,7 @@ only what the gateway knows better: retired tuning fields, the key's ceiling, wh
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 from msgspec import Struct, field
@@ -63,7 +63,7 @@ def read_generate(
     return NativeRequest(
         cast(GenerateContentRequest, request),
         warnings,
-        tuple(owned(request)),
+        owned(request),
         "continuationToken" in request,
         choices,
         echo_prefix,
@@ -76,10 +76,10 @@ def read_count(body: Mapping[str, Any], model: ResolvedModel) -> tuple[dict[str,
     inner = request.get("generateContentRequest")
     if inner is not None:
         request["generateContentRequest"] = {**inner, "model": f"models/{model.id}"}
-    return request, tuple(owned(inner or request))
+    return request, owned(inner or request)
 
 
-def owned(request: Mapping[str, Any]) -> Iterator[str]:
+def owned(request: Mapping[str, Any]) -> tuple[str, ...]:
     """Names of the stored objects behind a request, each once: Google's file links and cached contents."""
     seen: dict[str, None] = {}
     cached = request.get("cachedContent")
@@ -88,11 +88,11 @@ def owned(request: Mapping[str, Any]) -> Iterator[str]:
     system = request.get("systemInstruction")
     for content in [*request.get("contents", ()), *([system] if system else ())]:
         for part in content.get("parts", ()):
-            for holder in [part, *part.get("functionResponse", {}).get("parts", ())]:
-                name = file_name(holder.get("fileData", {}).get("fileUri", ""))
-                if name:
-                    seen[name] = None
-    return iter(seen)
+            if "fileData" in part or "functionResponse" in part:
+                for holder in (part, *part.get("functionResponse", {}).get("parts", ())):
+                    if name := file_name(holder.get("fileData", {}).get("fileUri", "")):
+                        seen[name] = None
+    return tuple(seen)
 
 
 def file_name(uri: str) -> str:
@@ -199,8 +199,10 @@ def _pair_ids(contents: list[dict[str, Any]]) -> None:
     waiting: list[dict[str, Any]] = []
     for content in contents:
         parts = content.get("parts", ())
-        waiting += [part["functionCall"] for part in parts if part.get("functionCall", {}).get("id")]
+        waiting += [part["functionCall"] for part in parts if "functionCall" in part and part["functionCall"].get("id")]
         results = [part["functionResponse"] for part in parts if "functionResponse" in part]
+        if not results:
+            continue
         answered = {result.get("id") for result in results}
         waiting = [call for call in waiting if call["id"] not in answered]
         for result in results:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from shared.dialects.gemini_native.elements import Element, Gate
+from shared.dialects.gemini_native.elements import Gate, candidates_of, shows
 from tests.unit.gemini_native.conftest import serve
 
 MODEL = "/v1beta/models/gemini-3.8-flash"
@@ -134,17 +134,21 @@ async def test_the_second_answer_has_the_dummies_that_the_first_one_missed(world
 
 def test_calls_wait_for_the_end_that_confirms_them():
     def element(*parts, **more):
-        return Element({"candidates": [{"content": {"parts": list(parts)}, **more}]}, None)
+        return {"candidates": [{"content": {"parts": list(parts)}, **more}]}
+
+    def fed(gate, element, *, settled):
+        has_call, has_output = shows(candidates_of(element))
+        return gate.feed([element], has_call=has_call, has_output=has_output, settled=settled)
 
     text, call = element({"text": "I look."}), element({"functionCall": {"name": "f"}}, {"text": "now"})
     last = element({"text": ""}, finishReason="STOP")
     gate = Gate()
-    assert gate.feed(text, settled=False) == [text]
-    assert gate.feed(call, settled=False) == []
-    assert gate.feed(last, settled=True) == [call, last]
-    assert gate.feed(text, settled=True) == [text]
+    assert fed(gate, text, settled=False) == [text]
+    assert fed(gate, call, settled=False) == []
+    assert fed(gate, last, settled=True) == [call, last]
+    assert fed(gate, text, settled=True) == [text]
 
     gate = Gate()
-    assert gate.feed(call, settled=False) == [] and gate.visible
+    assert fed(gate, call, settled=False) == [] and gate.visible
     (void,) = gate.close(void=True)
-    assert void.chunk["candidates"][0]["content"]["parts"] == [{"text": "now"}]
+    assert void["candidates"][0]["content"]["parts"] == [{"text": "now"}]

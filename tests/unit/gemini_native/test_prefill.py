@@ -1,11 +1,12 @@
 """A last turn of the model: newer models refuse it, so they are asked to go on, and what they repeat is cut."""
 
+import json
 import random
 from datetime import date
 
 import pytest
 
-from shared.dialects.gemini_native.elements import Element
+from shared.dialects.gemini_native.elements import chunk_of
 from shared.dialects.gemini_native.request import read_generate
 from shared.gateway.native_echo import EchoCut
 from shared.gemini.catalog import resolve
@@ -92,22 +93,22 @@ def test_chunking_never_matters(prefix, seed):
         rest = rest[size:]
     chunks.append({"candidates": [{"finishReason": "STOP"}]})
     cut = EchoCut(prefix)
-    out = [cut.feed(Element(chunk, None)) for chunk in chunks]
-    parts = [p for e in out if e for p in e.chunk["candidates"][0].get("content", {}).get("parts", [])]
+    out = [cut.feed(chunk) for chunk in chunks]
+    parts = [p for e in out if e for p in e["candidates"][0].get("content", {}).get("parts", [])]
     assert "".join(part["text"] for part in parts) == text.removeprefix(prefix)
     assert all(part["text"] for part in parts)
-    assert out[-1] is not None and out[-1].chunk["candidates"][0]["finishReason"] == "STOP"
+    assert out[-1] is not None and out[-1]["candidates"][0]["finishReason"] == "STOP"
 
 
 def test_signatures_thoughts_and_calls_keep_their_places():
     def cut(*parts):
-        element = Element({"candidates": [{"content": {"parts": list(parts)}, "finishReason": "STOP"}]}, b"raw")
-        return EchoCut("abc").feed(element)
+        chunk = {"candidates": [{"content": {"parts": list(parts)}, "finishReason": "STOP"}]}
+        return EchoCut("abc").feed(json.dumps(chunk).encode())
 
     thought, call = {"text": "abc", "thought": True}, {"functionCall": {"name": "f"}}
     signed = {"text": "abc", "thoughtSignature": "s"}
     made = cut(thought, signed, {"text": "abc"})
-    assert made.chunk["candidates"][0]["content"]["parts"] == [thought, {**signed, "text": ""}, {"text": "abc"}]
+    assert made["candidates"][0]["content"]["parts"] == [thought, {**signed, "text": ""}, {"text": "abc"}]
     made = cut({"text": "ab"}, call, {"text": "abc"})
-    assert made.chunk["candidates"][0]["content"]["parts"] == [{"text": "ab"}, call, {"text": "abc"}]
-    assert cut({"text": "xyz"}).raw == b"raw"
+    assert chunk_of(made)["candidates"][0]["content"]["parts"] == [{"text": "ab"}, call, {"text": "abc"}]
+    assert isinstance(cut({"text": "xyz"}), bytes)

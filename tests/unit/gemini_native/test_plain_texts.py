@@ -1,18 +1,29 @@
-"""Chunks of plain text that came together are read as one: nothing that can be seen depends on it."""
+"""Chunks of plain text are read the short way, and together where they came together: nothing that can be seen depends
+on it."""
 
 import json
 import random
+from datetime import date
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.dialects.gemini_native.elements import Element, Run
 from shared.dialects.gemini_native.framing import ArrayWriter, EventWriter
-from shared.dialects.gemini_native.reading import apart, read
+from shared.dialects.gemini_native.reading import PlainTexts, parsed, plain_texts
 from shared.errors import GatewayError
-from shared.gateway.native_attempt import Attempt, Join
-from shared.gateway.native_echo import EchoCut
+from shared.gateway import native_attempt
+from shared.gateway.budgets import Estimate
+from shared.gateway.context import Exchange
+from shared.gateway.metering import Meter
+from shared.gateway.native_attempt import Attempt
+from shared.gateway.native_call import NativeCall
+from shared.gateway.native_tap import Tap
+from shared.gateway.recovery import AskAgain, Progress
+from shared.gateway.settings import Settings
+from shared.gemini.catalog import resolve
+from shared.gemini.client import RelayReply
+from shared.gemini.reader import ReplyReader
 from shared.stores.protocols import Credential
 from tests.unit.gemini_native.conftest import KEY, serve
 
@@ -101,49 +112,124 @@ SPOILED = st.builds(
 STREAMS = st.lists(WRITTEN | WRITTEN | WRITTEN | WRITTEN | SPOILED | BROKEN, max_size=30)
 
 
-def _bytes(elements: list[Element]) -> list[bytes]:
-    shown = []
-    for element in elements:
-        if isinstance(element, Run):
-            shown += element.raws
-        else:
-            shown.append(element.raw or json.dumps(element.chunk).encode())
-    return shown
+def _bytes(elements):
+    return [element if isinstance(element, bytes) else json.dumps(element).encode() for element in elements]
+
+
+def _nothing_plain(raws, start):
+    return PlainTexts(0, 0, 0, "", "")
+
+
+def _attempt(usages=(), echo=""):
+    call = NativeCall({}, stream=True, sse=True, echo_prefix=echo)
+    model, exchange = resolve("gemini-3.8-flash", date(2026, 11, 22)), Exchange("r", "r", 0, 0.0, 0.0, "")
+    meter = Meter(
+        None, None, Settings(), None, exchange, model, Estimate(0, 0, 0), dialect="", endpoint="", stream=True
+    )
+    progress = Progress("gemini-3.8-flash", {}, thinking=True)
+    attempt = Attempt(call, progress, Credential("c", "k"), meter, exchange, list(usages))
+    attempt.begin_hop(RelayReply(200, {}, None))
+    attempt._splitter = Given()
+    return attempt
 
 
 def _story(bursts, *, usages, echo):
     """Everything that can be seen of an attempt that gets these bursts."""
-    attempt = Attempt(Credential("c", "k"), Join(list(usages)), 1, EchoCut(echo), stream=True, joins=True)
+    attempt = _attempt(usages, echo)
     shown, failure = [], None
-    for burst in bursts:
-        for step in (read, attempt.feed):
-            burst, found = step(burst)
-            failure = found or failure
-        shown += _bytes(burst)
-        if failure is not None:
-            break
-    shown += _bytes(attempt.end_hop())
-    reader, join = attempt.reader, attempt.join
+    with attempt:
+        try:
+            for burst in [*bursts, []]:
+                for elements in attempt.feed(burst):
+                    shown += _bytes(elements)
+        except GatewayError as error:
+            failure = (error.kind, error.reason, error.message)
+        shown += _bytes(attempt.end_hop())
+        told = [_told(attempt.tap), attempt._exchange.first_byte is None, attempt._progress.shown]
+        try:
+            shown += _bytes(attempt.close())
+        except (GatewayError, AskAgain) as error:
+            told.append(str(error))
+    outcome = attempt._meter.outcome
+    return shown, failure, told, attempt._usages, outcome.calls, outcome.finish_reason
+
+
+class Given:
+    """A splitter that is told what it has to find."""
+
+    def feed(self, raws):
+        return raws
+
+    def close(self):
+        return []
+
+
+def _told(reader):
     told = [reader.usage, reader.finish, reader.response_id, reader.model_version]
-    told += [reader.started, reader.continuation_token, reader.token_covers_output, reader.hop_output_seen]
-    try:
-        told += [attempt.end(), attempt.visible, _bytes(attempt.rest(void=True))]
-    except GatewayError as error:
-        told.append(error.kind)
-    failed = failure and (failure.kind, failure.reason, failure.message)
-    return shown, failed, told, join.response_id, join.last_usage, join.spent
+    return [*told, reader.started, reader.continuation_token, reader.token_covers_output, reader.hop_output_seen]
+
+
+def _in_bursts(raws, chance):
+    at = 0
+    while at < len(raws):
+        size = chance.randint(1, 12)
+        yield raws[at : at + size]
+        at += size
 
 
 @given(STREAMS, st.randoms(use_true_random=False), st.sampled_from([[], [{"promptTokenCount": 1}]]), st.booleans())
 def test_what_comes_together_is_what_comes_alone(raws, chance, usages, echoes):
-    at, bursts = 0, []
-    while at < len(raws):
-        size = chance.randint(1, 12)
-        bursts.append(raws[at : at + size])
-        at += size
     echo = "ab" if echoes else ""
-    together = _story(bursts, usages=usages, echo=echo)
+    together = _story(_in_bursts(raws, chance), usages=usages, echo=echo)
     assert together == _story([[raw] for raw in raws], usages=usages, echo=echo)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native_attempt, "plain_texts", _nothing_plain)
+        assert together == _story([[raw] for raw in raws], usages=usages, echo=echo)
+
+
+@given(STREAMS, st.randoms(use_true_random=False))
+def test_the_tap_tells_what_the_reader_of_the_other_dialects_tells(raws, chance):
+    tap, reader = Tap(), ReplyReader()
+    for burst in _in_bursts(raws, chance):
+        if chance.random() < 0.1:
+            tap.next_hop()
+            reader.next_hop()
+        failures = []
+        for read in (_tapped, _read):
+            try:
+                read(tap if read is _tapped else reader, burst)
+                failures.append(None)
+            except GatewayError as error:
+                failures.append((error.kind, error.reason, error.message))
+        assert failures[0] == failures[1]
+        assert _told(tap) == _told(reader)
+        if failures[0] is not None:
+            break
+    try:
+        end = reader.close()[-1]
+    except GatewayError as error:
+        with pytest.raises(GatewayError) as raised:
+            tap.end()
+        assert raised.value.kind == error.kind
+    else:
+        assert tap.end() == (end.finish, end.reason)
+
+
+def _tapped(tap, burst):
+    at = 0
+    while at < len(burst):
+        texts = plain_texts(burst, at)
+        if texts.count:
+            at += texts.count
+            tap.feed_plain(texts, burst[at - 1])
+        else:
+            tap.feed(parsed(burst[at]))
+            at += 1
+
+
+def _read(reader, burst):
+    for raw in burst:
+        reader.feed(parsed(raw))
 
 
 def _chunk(text, *, ending=None, **more):
@@ -151,23 +237,18 @@ def _chunk(text, *, ending=None, **more):
     return {"candidates": [candidate], "usageMetadata": USAGE, "modelVersion": "m", "responseId": "r"}
 
 
-def test_a_run_is_one_element_with_all_its_text_and_the_last_counters():
-    chunks = [_chunk("a"), _chunk("ü"), {**_chunk("c"), "usageMetadata": {**USAGE, "candidatesTokenCount": 9}}]
-    raws = [json.dumps(chunk).encode() for chunk in chunks]
-    elements, failure = read(raws)
-    (run,) = elements
-    assert failure is None and run.raws == tuple(raws)
-    assert run.chunk == {**chunks[-1], "candidates": _chunk("aüc")["candidates"]}
-    assert [(one.chunk, one.raw) for one in apart([run])] == list(zip(chunks, raws, strict=True))
+def test_plain_texts_are_counted():
+    chunks = [_chunk("a"), _chunk("ü", thought=True), _chunk("cde"), _chunk("")]
+    raws = [json.dumps(chunk, ensure_ascii=False).encode() for chunk in chunks]
+    assert plain_texts(raws, 0) == PlainTexts(4, 4, 1, "m", "r")
+    assert plain_texts(raws, 2) == PlainTexts(2, 3, 0, "m", "r")
+    assert plain_texts(raws, 4) == _nothing_plain(raws, 4)
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        _chunk("b", thought=True),
         _chunk("b", thoughtSignature="c2ln"),
-        {**_chunk("b"), "responseId": "s"},
-        {**_chunk("b"), "modelVersion": "n"},
         _chunk("b", ending={"finishReason": "STOP"}),
         _chunk("b", ending={"index": 1}),
         {**_chunk("b"), "candidates": _chunk("b")["candidates"] * 2},
@@ -177,25 +258,25 @@ def test_a_run_is_one_element_with_all_its_text_and_the_last_counters():
         {**_chunk("b"), "unknown": 1},
     ],
 )
-def test_whatever_is_more_than_the_same_again_stands_alone(other):
-    chunks = [_chunk("a"), _chunk("a"), other, _chunk("a"), _chunk("a")]
-    elements, failure = read([json.dumps(chunk).encode() for chunk in chunks])
-    assert [isinstance(element, Run) for element in elements] == [True, False, True] and failure is None
-    assert elements[1].chunk == other
+def test_whatever_is_more_is_read_in_full(other):
+    raws = [json.dumps(chunk).encode() for chunk in [_chunk("a"), _chunk("a"), other, _chunk("a")]]
+    assert [plain_texts(raws, start).count for start in range(5)] == [2, 1, 0, 1, 0]
 
 
-def test_what_stands_before_a_failure_counts():
-    good = json.dumps(_chunk("a")).encode()
-    (run, call), failure = read([good, good, b'{"x": 1}', b"no JSON", good])
-    assert run.raws == (good, good) and call.chunk == {"x": 1}
-    assert failure is not None and failure.kind == "upstream_invalid_response"
+def test_what_stands_before_a_failure_leaves_before_it():
+    good, call = json.dumps(_chunk("a")).encode(), b'{"x": 1}'
+    attempt = _attempt()
+    leaving = attempt.feed([good, good, call, b"no JSON", good])
+    assert next(leaving) == [good]
+    assert next(leaving) == [good, call]
+    with pytest.raises(GatewayError) as raised:
+        next(leaving)
+    assert raised.value.kind == "upstream_invalid_response"
 
 
 def test_what_nobody_looks_into_has_to_be_text():
     good = json.dumps({**_chunk("a"), "usageMetadata": {**USAGE, "note": "x"}}).encode()
-    (run,), failure = read([good, good, good.replace(b'"x"', b'"\xff"'), good])
-    assert run.raws == (good, good)
-    assert failure is not None and failure.kind == "upstream_invalid_response"
+    assert plain_texts([good, good.replace(b'"x"', b'"\xff"'), good], 0).count == 1
 
 
 @pytest.mark.parametrize("seed", range(3))
