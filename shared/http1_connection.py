@@ -18,7 +18,7 @@ _MAX_HEAD = 64 * 1024
 _MAX_CHUNK_LINE = 4 * 1024
 _PIECE = 16 * 1024
 _READ = 64 * 1024  # at once; without a buffer of its own the loop makes one of 256 KB for every read
-_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [^\n]*)?")
+_STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: .*)?")
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
 _BODILESS = frozenset({204, 304})
 
@@ -254,7 +254,7 @@ class Connection(asyncio.BufferedProtocol):
             if self._unread > _MAX_HEAD:
                 raise HttpFailure("the reply's head is too large")
             return False
-        lines = self._in[self._at : end].split(b"\r\n")
+        lines = self._in[self._at : end].decode("latin-1").split("\r\n")
         self._at = end + 4
         self.status, self._reusable = _status(lines.pop(0))
         if self.status < 200:
@@ -378,17 +378,17 @@ def is_token(name: str) -> bool:
 
 
 @lru_cache(64)
-def _status(line: bytes) -> tuple[int, bool]:
+def _status(line: str) -> tuple[int, bool]:
     """The status, and whether the connection stays unless a header says otherwise."""
     found = _STATUS_LINE.fullmatch(line)
     if found is None:
         raise HttpFailure("the reply is no HTTP")
-    return int(found[2]), found[1] == b"1"
+    return int(found[2]), found[1] == "1"
 
 
 @lru_cache(256)
-def _field(line: bytes) -> tuple[str, str]:
-    name, colon, value = line.decode("latin-1").partition(":")
+def _field(line: str) -> tuple[str, str]:
+    name, colon, value = line.partition(":")
     if not colon or not is_token(name):  # a folded line has white space in front
         raise HttpFailure("a header of the reply is not valid")
     return name.lower(), value.strip(" \t")

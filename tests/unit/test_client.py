@@ -376,6 +376,17 @@ async def test_plain_calls_that_fail(upstream: Upstream, client: GeminiClient, r
     assert caught.value.kind == kind
 
 
+async def test_a_plain_reply_that_is_too_large(
+    upstream: Upstream, client: GeminiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.gemini.client.MAX_EVENT_BYTES", 18)
+    upstream.reply = answer(b'{"totalTokens": 3}', kind="application/json")
+    assert await client.call("countTokens", "m", {}, KEY) == {"totalTokens": 3}
+    upstream.reply = answer(b'{"totalTokens": 31}', kind="application/json")
+    with pytest.raises(GatewayError, match="too large"):
+        await client.call("countTokens", "m", {}, KEY)
+
+
 async def test_a_method_cannot_change_the_url(upstream: Upstream, client: GeminiClient) -> None:
     with pytest.raises(GatewayError):
         await client.call("x?key=1", "m", {}, KEY)

@@ -261,6 +261,56 @@ async def test_unasked_bytes_end_a_connection(server, client):
     assert server.connections == 2
 
 
+async def test_unasked_bytes_that_come_later_end_a_connection(server, client):
+    """Half a reply, read while the connection idles: its other half would be taken for the next one's head."""
+    later = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(sized(b"x"))
+        await later.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-")
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"length: 4\r\n\r\nevil")
+
+    connections = 0
+
+    async def counted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        try:
+            await serve(reader, writer)
+        except asyncio.IncompleteReadError:
+            writer.close()
+
+    other = await asyncio.start_server(counted, "127.0.0.1", 0)
+    request = Request("GET", f"http://127.0.0.1:{other.sockets[0].getsockname()[1]}")
+    assert await body_of(await client.send(request)) == b"x"
+    later.set()
+    await asyncio.sleep(0.05)
+    assert await body_of(await client.send(request)) == b"x"
+    assert connections == 2
+    other.close()
+
+
+async def test_the_same_request_is_sent_again_with_what_changes(server, client):
+    server.pieces = [sized(b"ok")]
+    request = Request("POST", f"{server.url}/a", (("x-one", "1"),))
+    for number in (1, 2):
+        await body_of(await client.send(request, headers=(("x-two", str(number)),), body=b"x" * number))
+    host = server.url.removeprefix("http://")
+    head = f"POST /a HTTP/1.1\r\nhost: {host}\r\nx-one: 1\r\nx-two: %d\r\ncontent-length: %d\r\n\r\n"
+    assert server.requests == [(head % (1, 1)).encode() + b"x", (head % (2, 2)).encode() + b"xx"]
+
+
+@pytest.mark.parametrize("wire", [sized(b"hello" * 100), chunked(*[b"hello"] * 100)])
+async def test_a_whole_body_and_one_that_is_too_large(server, client, wire):
+    server.pieces = [wire]
+    whole = await (await client.send(Request("GET", server.url))).whole(500)
+    assert whole == b"hello" * 100
+    assert 100 < len(await (await client.send(Request("GET", server.url))).whole(100)) <= 500
+
+
 async def test_leaving_early_closes_the_connection(server, client):
     server.pieces = [chunked(*[b"x" * 1000] * 50)[:-5]]
     reply = await client.send(Request("GET", server.url))
@@ -294,6 +344,8 @@ async def test_compression_nobody_asked_for_is_undone_a_bounded_piece_at_a_time(
 async def test_a_header_cannot_smuggle_another(server, client, header):
     with pytest.raises(HttpFailure):
         await client.send(Request("GET", server.url, (header,)))
+    with pytest.raises(HttpFailure):
+        await client.send(Request("GET", server.url), headers=(header,))
     assert server.requests == []
 
 
