@@ -113,7 +113,7 @@ def _endpoint(action: Action, settings: Settings, row: Row, allowed: tuple[str, 
 
     async def serve(request: Request) -> Response:
         exchange = Exchange.begin(request, settings.request_timeout_s)
-        invocation = getattr(request.scope.get("aws.context"), "aws_request_id", "")
+        invocation = getattr(request.scope.get("aws.context"), "aws_request_id", None) or ""
         begin(exchange.request_id, request.headers.get("traceparent", "")[:60], invocation)
         dialect = load(_spoken(request, row))
         try:
