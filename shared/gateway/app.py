@@ -158,7 +158,7 @@ class Endpoint:
     async def _answer(self, request: Request) -> Response:
         row = self._row
         exchange = Exchange.begin(request, self._timeout_s)
-        invocation = getattr(request.scope.get("aws.context"), "aws_request_id", "")
+        invocation = getattr(request.scope.get("aws.context"), "aws_request_id", None) or ""
         begin(exchange.request_id, header(request, b"traceparent")[:60], invocation)
         dialect = load(_spoken(request, row)) if self._of_several else self._dialect
         try:

@@ -107,6 +107,8 @@ class Meter:
         self._endpoint = endpoint
         self._stream = stream
         self._had_hold = False
+        self._priced: dict[int, Usage] = {}
+        self._known_costs: dict[int, int] = {}
         self.outcome = Outcome()
 
     @property
@@ -177,12 +179,16 @@ class Meter:
         return sum(self._costs().values())
 
     def _costs(self) -> dict[int, int]:
-        """By upstream call: long prompts and searches are priced per call, not per request."""
+        """By upstream call: long prompts and searches are priced per call, not per request. Asked for by the answer's
+        header and by the row, between which nothing is used as a rule."""
         outcome = self.outcome
-        costs = {}
-        for call, usage in outcome.calls.items():
-            costs[call] = cost_nano(usage, self._price(outcome.versions.get(call, outcome.model_version))[0])
-        return costs
+        if outcome.calls != self._priced:
+            self._priced = dict(outcome.calls)
+            self._known_costs = {
+                call: cost_nano(usage, self._price(outcome.versions.get(call, outcome.model_version))[0])
+                for call, usage in outcome.calls.items()
+            }
+        return self._known_costs
 
     def _price(self, version: str) -> tuple[Price, bool]:
         """Of what answered, and whether it is a guess; "" where the upstream did not say what did."""

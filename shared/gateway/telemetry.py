@@ -171,13 +171,11 @@ def _encoded(members: Members) -> str:
     """ASCII, so that no reader of lines sees a line end in a value."""
     try:
         if isinstance(members, Struct):
-            data = msgspec.json.encode(members)
-        else:
-            data = orjson.dumps(members, default=_plain)
-    except (orjson.JSONEncodeError, OverflowError, UnicodeEncodeError):
-        # a large integer, half a surrogate pair, a key that is no string
+            return msgspec.json.encode(members).decode("ascii")
+        return orjson.dumps(members, default=_plain).decode("ascii")
+    except (orjson.JSONEncodeError, OverflowError, UnicodeError):
+        # a large integer, half a surrogate pair, a key that is no string; or only words in another alphabet
         return json.dumps(_mapping(members), default=_plain)
-    return data.decode() if data.isascii() else json.dumps(_mapping(members), default=_plain)
 
 
 def _mapping(members: Members) -> Mapping[str, Any]:

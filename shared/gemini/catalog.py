@@ -126,15 +126,12 @@ def resolve(name: str, today: date, *, overrides: Mapping[str, str | tuple[str, 
     and an unknown `gemini-*` or `gemma-*` passes with the newest rules. Raises GatewayError `model_not_found`, with one
     text for malformed, unknown and unserved names.
     """
-    return _resolved(name, today, overrides) if overrides else _resolved_by_catalog(name, today)
+    return _resolved(name, today, tuple(overrides.items()) if overrides else ())
 
 
 @lru_cache(maxsize=1_024)
-def _resolved_by_catalog(name: str, today: date) -> ResolvedModel:
-    return _resolved(name, today, {})
-
-
-def _resolved(name: str, today: date, overrides: Mapping[str, str | tuple[str, ...]]) -> ResolvedModel:
+def _resolved(name: str, today: date, rows: tuple[tuple[str, str | tuple[str, ...]], ...]) -> ResolvedModel:
+    overrides = dict(rows)
     if not _NAME.fullmatch(name) and name not in overrides:
         raise not_found(name)
     reading = _Reading(name)

@@ -14,6 +14,7 @@ from shared.stores.dynamodb_admission import release_update
 from shared.stores.protocols import Admitted, Refused, Settlement, StoreUnavailable
 from tests.stores.bench import DAY, Bench, Crash, FaultyAws, refuse_unguarded_additions
 from tests.stores.test_ledger import COST
+from tests.unit.gateway.test_settling import metered
 
 FAULTS = ("error", "lost", "throttle", "conflict")
 
@@ -53,6 +54,26 @@ async def test_a_process_that_ends_while_settling_leaves_one_row(bench: Bench, f
     assert bench.state(key)["spent"] == (COST if fault == "crash_after" else 100)
     await bench.settle(request)  # the usage line of the log, booked by the reconciliation
     assert bench.state(key)["spent"] == COST
+
+
+@pytest.mark.parametrize("direct", [True, False])
+@pytest.mark.parametrize("after_s", [0, 0.001, 0.002, 0.004, 0.008, 0.016])
+async def test_a_request_that_is_cancelled_while_it_settles_leaves_one_row(
+    bench: Bench, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, after_s: float, direct: bool
+) -> None:
+    """What was under way is done anew, while the first try may still arrive."""
+    aws = Aws(environment, direct=direct)
+    key = await bench.account(budget_limit_nano=1_000)
+    await bench.admit(request := bench.request(key))
+    meter = metered(DynamoLedger(aws, bench.table))
+    monkeypatch.setattr(meter, "settlement", lambda: bench.settlement(request))
+    settling = asyncio.ensure_future(meter.settle())
+    await asyncio.sleep(after_s)
+    settling.cancel()
+    await asyncio.wait([settling])
+    aws.close()
+    state = bench.state(key)
+    assert (state["spent"], state["avail"], state["holds"]) == (COST, 1_000 - COST, {})
 
 
 @pytest.mark.parametrize("fault", ["throttle", "conflict", "error"])

@@ -104,6 +104,16 @@ def test_the_usage_of_one_call_is_a_sum_of_one(usage: Usage) -> None:
     assert Outcome().usage is None
 
 
+def test_a_cost_that_was_asked_for_early_is_not_the_last_word() -> None:
+    meter = metered(SlowBook())
+    seen = [meter.cost()]
+    for number, tokens in ((1, 1_000), (1, 2_000), (2, 5_000)):  # a guess that turns out otherwise, and another call
+        meter.outcome.calls[number] = Usage(prompt_tokens=tokens)
+        seen.append(meter.cost())
+    assert seen == [0, seen[1], 2 * seen[1], 7 * seen[1]] and seen[1] > 0
+    assert meter.settlement().cost_nano == seen[-1]
+
+
 @pytest.mark.parametrize("moment", ["1970-01-01T00:00:00", "2024-02-29T23:59:59", "2026-12-31T23:59:59", "2027-01-01"])
 def test_the_day_is_the_moments_day_in_utc(moment: str) -> None:
     began = datetime.fromisoformat(moment).replace(tzinfo=UTC)
