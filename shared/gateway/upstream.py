@@ -84,9 +84,6 @@ class Attempt:
         self.fresh = self.hop.number > 0
         return self.hop.request(self._progress.request)
 
-    def served_by(self, tier: str) -> None:
-        self._meter.outcome.service_tier = tier or self._meter.outcome.service_tier
-
     def feed(self, chunks: Burst) -> list[Event]:
         """What may be shown now. Where a `failure` cuts a burst short, what was said before it counts."""
         if self.fresh:
@@ -100,9 +97,12 @@ class Attempt:
         return events if self._progress.shown else self._released(events)
 
     def close(self) -> list[Event]:
-        """The last events, `End` last."""
+        """The last events, `End` last. Raises AskAgain, or GatewayError, where they are no answer."""
         events = self.reader.close()
-        return events if self._progress.shown else self._released(events)
+        if not self._progress.shown:
+            events = self._released(events)
+        self._judge(events[-1])
+        return events
 
     def _released(self, events: list[Event]) -> list[Event]:
         """Hold what shows nothing, so that an empty answer can still be asked for again."""
@@ -117,7 +117,7 @@ class Attempt:
         held, self._held = self._held, []
         return held
 
-    def judge(self, end: Event) -> None:
+    def _judge(self, end: Event) -> None:
         """An answer without anything to show, or a fault of the model: once more, then an error."""
         assert isinstance(end, End)
         progress = self._progress
@@ -170,7 +170,7 @@ class Upstream:
                     while attempt.hop.wanted:
                         try:
                             async with self._open(progress, attempt.next_request(), slot, exchange) as bursts:
-                                attempt.served_by(bursts.service_tier)
+                                meter.outcome.service_tier = bursts.service_tier or meter.outcome.service_tier
                                 async for chunks in bursts:
                                     exchange.mark_first_byte()
                                     if events := attempt.feed(chunks):
@@ -183,7 +183,6 @@ class Upstream:
                             if not await self.resume(hop, reader, error, fresh=fresh, exchange=exchange):
                                 raise
                     events = attempt.close()
-                attempt.judge(events[-1])
                 yield events
                 return
             except GatewayError as error:

@@ -31,7 +31,7 @@ _DUMMIES = frozenset(
         base64.urlsafe_b64encode(word.encode()).decode().rstrip("="),
     )
 )
-_sorted_json = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+_sorted = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 # Gemma refuses the field; models before 2.5 do not think and never made a signature.
 _WITHOUT_SIGNATURES = ("gemma", "1.", "2.0")
 
@@ -57,7 +57,7 @@ def call_key(call_id: str) -> str:
 def content_key(family: str, name: str, args: Any) -> str:
     """The store key of a call by its content, for clients that rewrite ids. Key order and `1.0` against `1` do not
     matter, because JavaScript clients change both."""
-    return _key("a", family, name, _sorted_json(_canonical(args)))
+    return _key("a", family, name, _sorted(_canonical(args)))
 
 
 def text_key(family: str, text: str) -> str:
@@ -147,10 +147,10 @@ def _key(kind: str, *words: str) -> str:
 def _canonical(value: Any) -> Any:
     if isinstance(value, str | int):  # first, as most are, and before a slow look for a mapping
         return value
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else value
-    if isinstance(value, Mapping):
+    if isinstance(value, (dict, Mapping)):
         return {str(key): _canonical(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_canonical(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     return value
