@@ -146,7 +146,7 @@ class _History:
 
     def _signed_thoughts(self, body: Mapping[str, Any]) -> list[Part]:
         """Echoed reasoning that has its signature; all other is left out, because the upstream takes none unsigned."""
-        if not takes_signatures(self._caps):
+        if carriers.REASONING.isdisjoint(body) or not takes_signatures(self._caps):
             return []
         signed = list(carriers.signed_reasoning(body))
         text = carriers.reasoning_text(body)
