@@ -28,6 +28,10 @@ _COUNTS = ("minItems", "maxItems")
 _NUMBERS = ("minimum", "maximum")
 # What only the OpenAPI form knows besides.
 _OPENAPI_COUNTS = ("minProperties", "maxProperties", "minLength", "maxLength")
+_NAME_LISTS = ("required", "propertyOrdering")
+_MEASURES = frozenset([*_COUNTS, *_NUMBERS, *_OPENAPI_COUNTS])
+_WITH_CHILDREN = frozenset(["properties", "additionalProperties", "items", "prefixItems", "anyOf", "oneOf"])
+_encoded = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def clean_json_schema(schema: Any, *, param: str | None = None) -> Schema:
@@ -35,8 +39,8 @@ def clean_json_schema(schema: Any, *, param: str | None = None) -> Schema:
 
     Raises `GatewayError` invalid_request, naming `param`, over 128 KB, 1,000 enum values or absurd nesting.
     """
-    _check_size(schema, param)
-    return relax_cycles(_Cleaner(schema, openapi=False).root())
+    refers = _check_size(schema, param)
+    return relax_cycles(_Cleaner(schema, refers=refers, openapi=False).root())
 
 
 def openapi_schema(schema: Any, *, param: str | None = None) -> Schema:
@@ -44,11 +48,12 @@ def openapi_schema(schema: Any, *, param: str | None = None) -> Schema:
     an object, upper-case types, `nullable`. Same errors as `clean_json_schema`."""
     from shared.gemini.schema_openapi import to_openapi  # only old models need it
 
-    _check_size(schema, param)
-    return to_openapi(_Cleaner(schema, openapi=True).root())
+    refers = _check_size(schema, param)
+    return to_openapi(_Cleaner(schema, refers=refers, openapi=True).root())
 
 
-def _check_size(schema: Any, param: str | None) -> None:
+def _check_size(schema: Any, param: str | None) -> bool:
+    """Whether there may be references in the schema, which most have none of."""
     values, level, depth = 0, [schema], 0
     while level:
         if depth > 2 * _MAX_DEPTH:
@@ -64,15 +69,17 @@ def _check_size(schema: Any, param: str | None) -> None:
         if values > MAX_ENUM_VALUES:
             raise GatewayError("invalid_request", "The schema has more than 1000 enum values.", param=param)
         level, depth = below, depth + 1
-    if len(json.dumps(schema, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")) > MAX_BYTES:
+    text = _encoded(schema)
+    if 4 * len(text) > MAX_BYTES and len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         raise GatewayError("invalid_request", "The schema is larger than 128 KB.", param=param)
+    return '"$ref"' in text
 
 
 class _Cleaner:
     """One walk over one schema. `openapi` keeps the few keywords that only the OpenAPI form knows."""
 
-    def __init__(self, schema: Any, *, openapi: bool) -> None:
-        self._references = References(schema)
+    def __init__(self, schema: Any, *, refers: bool, openapi: bool) -> None:
+        self._references = References(schema, refers=refers)
         self._root = schema
         self._openapi = openapi
         self._nodes = 0
@@ -97,6 +104,8 @@ class _Cleaner:
         self._nodes += 1
         if not isinstance(node, dict) or depth > _MAX_DEPTH:
             return {}  # `true`, and everything that is no schema: any value
+        if "$ref" not in node and "allOf" not in node:
+            return self._written(node, depth)
         opened: list[str] = []
         while isinstance(node.get("$ref"), str) or isinstance(node.get("allOf"), list):
             node = self._flattened(node)
@@ -113,9 +122,15 @@ class _Cleaner:
             self._inside.append(reference)
             opened.append(reference)
             node = _merged(siblings, self._references.target(reference))
-        cleaned = self._annotations(node)
-        self._children(node, cleaned, depth)
+        written = self._written(node, depth)
         del self._inside[len(self._inside) - len(opened) :]
+        return written
+
+    def _written(self, node: Mapping[str, Any], depth: int) -> Schema:
+        """A node without `$ref` and `allOf`."""
+        cleaned = self._annotations(node)
+        if not _WITH_CHILDREN.isdisjoint(node):
+            self._children(node, cleaned, depth)
         return self._typed(node, cleaned)
 
     def _flattened(self, node: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -153,14 +168,17 @@ class _Cleaner:
     def _annotations(self, node: Mapping[str, Any]) -> Schema:
         """The keywords without schemas inside."""
         cleaned: Schema = {key: node[key] for key in _TEXT if key in node and isinstance(node[key], str)}
-        counts = _COUNTS + _OPENAPI_COUNTS if self._openapi else _COUNTS
-        cleaned |= {key: int(node[key]) for key in counts if key in node and is_number(node[key]) and node[key] >= 0}
-        cleaned |= {key: node[key] for key in _NUMBERS if key in node and is_number(node[key])}
+        if not _MEASURES.isdisjoint(node):
+            counts = _COUNTS + _OPENAPI_COUNTS if self._openapi else _COUNTS
+            cleaned |= {
+                key: int(node[key]) for key in counts if key in node and is_number(node[key]) and node[key] >= 0
+            }
+            cleaned |= {key: node[key] for key in _NUMBERS if key in node and is_number(node[key])}
         if self._openapi:
             cleaned |= {key: node[key] for key in ("pattern",) if isinstance(node.get(key), str)}
             cleaned |= {key: node[key] for key in ("default", "example") if node.get(key) is not None}
-        for key in ("required", "propertyOrdering"):
-            if isinstance(node.get(key), list):
+        for key in _NAME_LISTS:
+            if key in node and isinstance(node[key], list):
                 cleaned[key] = list(dict.fromkeys(name for name in node[key] if isinstance(name, str)))
         if not cleaned.get("required", True):
             del cleaned["required"]
@@ -191,7 +209,7 @@ class _Cleaner:
             return
         kept = {name: child for name, child in properties.items() if child is not False}
         cleaned["properties"] = {name: self._node(child, depth + 1) for name, child in kept.items()}
-        for key in ("required", "propertyOrdering"):  # the upstream refuses names that are no properties
+        for key in _NAME_LISTS:  # the upstream refuses names that are no properties
             if key in cleaned:
                 cleaned[key] = [name for name in cleaned[key] if name in kept]
                 if not cleaned[key]:
@@ -201,7 +219,7 @@ class _Cleaner:
         """`type`, `enum`, `const` and `nullable` in the words that Gemini reads."""
         types = type_words(node.get("type"))
         values = [node["const"]] if "const" in node else node.get("enum")
-        branches = branches_of_enum(values if isinstance(values, list) else [], types)
+        branches = branches_of_enum(values, types) if isinstance(values, list) else []
         named: Schema = {}
         if not branches:
             if types:

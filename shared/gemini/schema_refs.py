@@ -13,10 +13,10 @@ class References:
     """The reference targets of one schema as one table of definitions, from which `#/$defs/NAME` is the one spelling.
 
     `definitions` holds the root's `$defs` and `definitions`, and every other place of the document that is referred to:
-    cleaning may move it, so it is named.
+    cleaning may move it, so it is named. `refers`: false where nothing can be referred to.
     """
 
-    def __init__(self, schema: Any) -> None:
+    def __init__(self, schema: Any, *, refers: bool = True) -> None:
         self._root: Mapping[str, Any] = schema if isinstance(schema, dict) else {}
         self.definitions: dict[str, Any] = {}
         for key in ("definitions", "$defs"):
@@ -25,7 +25,7 @@ class References:
         self._anchors: dict[str, Mapping[str, Any]] = {}
         self._names: dict[str, str] = {}
         references: list[str] = []
-        for node in _walk(schema):
+        for node in _walk(schema) if refers else ():
             if isinstance(node.get("$anchor"), str):
                 self._anchors[node["$anchor"]] = node
             if isinstance(node.get("$ref"), str):

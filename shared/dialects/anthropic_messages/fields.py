@@ -79,7 +79,8 @@ def sequence(value: Any, param: str) -> Sequence[Any]:
 def objects(value: Any, param: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The objects of an array, each with its JSON path; nothing for null."""
     for position, item in enumerate(sequence(value, param) if value is not None else ()):
-        yield f"{param}[{position}]", mapping(item, f"{param}[{position}]")
+        where = f"{param}[{position}]"
+        yield where, mapping(item, where)
 
 
 def blocks(content: Any, param: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -17,6 +17,8 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
 _STANDARD = str.maketrans("-_", "+/")
 _LITELLM_MARK = "__thought__"  # also Antigravity
 _BIFROST_MARK = "_ts_"
+REASONING = frozenset(["reasoning_content", "reasoning", "reasoning_details"])  # of a message, that may hold thoughts
+_CALL_MEMBERS = frozenset(["extra_content", "provider_specific_fields", "thought_signature"])
 _MESSAGE_MEMBERS = frozenset(["provider_specific_fields", "extra_content", "reasoning_details"])
 _SHORTEST_BIFROST = 16  # an honest id may hold `_ts_` too, with something short after it
 
@@ -54,15 +56,18 @@ def split_id(call_id: str) -> tuple[str, str | None]:
 def of_call(call: Mapping[str, Any]) -> str | None:
     """The signature on one entry of `tool_calls`, wherever it stands."""
     function = _object(call.get("function"))
-    found = (
-        *_google(call),
-        _object(call.get("provider_specific_fields")).get("thought_signature"),
-        _object(function.get("provider_specific_fields")).get("thought_signature"),
-        function.get("thought_signature"),
-        call.get("thought_signature"),
-        split_id(call["id"])[1] if isinstance(call.get("id"), str) else None,
-    )
-    return next((known for known in map(signature, found) if known), None)
+    if not (_CALL_MEMBERS.isdisjoint(call) and _CALL_MEMBERS.isdisjoint(function)):
+        found = (
+            *_google(call),
+            _object(call.get("provider_specific_fields")).get("thought_signature"),
+            _object(function.get("provider_specific_fields")).get("thought_signature"),
+            function.get("thought_signature"),
+            call.get("thought_signature"),
+        )
+        for known in map(signature, found):
+            if known:
+                return known
+    return split_id(call["id"])[1] if isinstance(call.get("id"), str) else None
 
 
 def of_message(message: Mapping[str, Any], *, has_calls: bool) -> MessageSignatures:

@@ -16,7 +16,7 @@ NOT_JSON = object()
 def parse(text: str) -> Any:
     """The value that `text` spells, or `NOT_JSON` where it is no JSON or none that can be passed on unharmed."""
     try:
-        value = json.loads(text, parse_constant=_refuse)
+        value = _decoded(text)
     except (ValueError, RecursionError):
         return NOT_JSON
     return value if _portable(value) else NOT_JSON
@@ -26,17 +26,22 @@ def _refuse(constant: str) -> Any:
     raise ValueError(constant)
 
 
+_decoded = json.JSONDecoder(parse_constant=_refuse).decode
+
+
 def _portable(value: Any) -> bool:
     level = [value]
     for _ in range(MAX_DEPTH):
         below: list[Any] = []
         for item in level:
-            if isinstance(item, dict):
-                if not all(_encodable(key) for key in item):
+            if isinstance(item, str):
+                if not _encodable(item):
                     return False
-                below.extend(item.values())
+            elif isinstance(item, dict):
+                below += item  # its keys, which are words like any other
+                below += item.values()
             elif isinstance(item, list):
-                below.extend(item)
+                below += item
             elif not _plain(item):
                 return False
         if not below:
@@ -46,8 +51,6 @@ def _portable(value: Any) -> bool:
 
 
 def _plain(item: Any) -> bool:
-    if isinstance(item, str):
-        return _encodable(item)
     if isinstance(item, float):
         return item - item == 0  # neither infinite nor NaN: `1e999` parses to infinity
     return not isinstance(item, int) or abs(item) <= _EXACT

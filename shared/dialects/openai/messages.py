@@ -92,18 +92,20 @@ class _History:
         calls = self._pair(messages)
         leading = True
         for position, message in enumerate(messages):
-            leading = leading and message.role in _SYSTEM
-            if message.role != "assistant":
+            role = message.role
+            leading = leading and role in _SYSTEM
+            if self._unanswered and role != "assistant":
                 self._answer()
             if leading:
                 self._system += text_of(message.body.get("content"), f"{message.where}.content")
-            elif message.role in _SYSTEM:
+            elif role in _SYSTEM:
                 self._add_system(message)
-            elif message.role == "user":
+            elif role == "user":
                 self._turns.append(Turn("user", self._parts(message)))
-            elif message.role == "assistant":
+            elif role == "assistant":
                 self._add_assistant(message, calls[position])
-        self._answer()
+        if self._unanswered:
+            self._answer()
         contents = alternate(self._turns)
         system: list[Part] = [{"text": text} for text in self._system]
         if not contents:  # the upstream refuses a request without contents
@@ -144,7 +146,7 @@ class _History:
 
     def _signed_thoughts(self, body: Mapping[str, Any]) -> list[Part]:
         """Echoed reasoning that has its signature; all other is left out, because the upstream takes none unsigned."""
-        if not takes_signatures(self._caps):
+        if carriers.REASONING.isdisjoint(body) or not takes_signatures(self._caps):
             return []
         signed = list(carriers.signed_reasoning(body))
         text = carriers.reasoning_text(body)
@@ -180,8 +182,6 @@ class _History:
 
     def _answer(self) -> None:
         """The results of the calls just made, in call order and in one turn, right after them."""
-        if not self._unanswered:
-            return
         responses: list[Part] = []
         following: list[Part] = []
         for call in self._unanswered:

@@ -34,6 +34,8 @@ from shared.dialects.openai_chat.options import ChatOptions
 from shared.errors import GatewayError
 from shared.gemini.signatures import call_key, content_key, text_key
 
+_KEPT = frozenset(["metadata", "store"])
+_OF_USAGE = frozenset(["stream_options", "usage"])
 _OF_TOOLS = DECLARING | {"web_search_options", "tool_choice", "function_call"}
 
 
@@ -145,9 +147,7 @@ def _conversation(params: Parameters, plan: ToolPlan, context: RequestContext, n
 
 
 def _options(params: Parameters, declared: Declared, made: Generation) -> ChatOptions:
-    metadata, store = params.get("metadata"), params.get("store")
-    kept = mapping(metadata.value, metadata.path) if metadata else None
-    stored = boolean(store.value, store.path) if store else False
+    kept = None if params.lacks(_KEPT) else _metadata(params)
     tier = params.value("service_tier")
     return ChatOptions(
         include_usage=_include_usage(params),
@@ -155,15 +155,24 @@ def _options(params: Parameters, declared: Declared, made: Generation) -> ChatOp
         custom_tools=frozenset(declared.custom),
         images_as_field=made.outputs.images_as_field,
         audio_format=made.outputs.audio_format,
-        echo_metadata=kept if stored else None,
-        show_reasoning="includeThoughts" in made.config.get("thinkingConfig", {}),
+        echo_metadata=kept,
+        show_reasoning="includeThoughts" in made.config.get("thinkingConfig", ()),
         logprobs=made.logprobs,
         service_tier=tier if isinstance(tier, str) else None,
     )
 
 
+def _metadata(params: Parameters) -> Mapping[str, Any] | None:
+    """The client's own, of an answer that it wants stored."""
+    metadata, store = params.get("metadata"), params.get("store")
+    kept = mapping(metadata.value, metadata.path) if metadata else None
+    return kept if store and boolean(store.value, store.path) else None
+
+
 def _include_usage(params: Parameters) -> bool:
     """`stream_options.include_usage`, or OpenRouter's `usage.include`."""
+    if params.lacks(_OF_USAGE):
+        return False
     for name, member in (("stream_options", "include_usage"), ("usage", "include")):
         given = params.get(name)
         value = mapping(given.value, given.path).get(member) if given else None
