@@ -76,6 +76,34 @@ def test_two_spellings_of_one_field_are_refused(pair):
     assert caught.value.param == "generation_config.top_k"
 
 
+@pytest.mark.parametrize(
+    ("body", "path", "text"),
+    [
+        (
+            {"tools": {"functionDeclarations": [{"parameters": {"properties": {"myField": {"maxLength": "x"}}}}]}},
+            "tools[0].function_declarations[0].parameters.properties.myField.max_length",
+            "Invalid value at '{}' (TYPE_INT32).",
+        ),
+        (
+            {"contents": [{"parts": [{"text": "a"}, {"inline_data": {"mimeType": 1}}]}]},
+            "contents[0].parts[1].inline_data.mime_type",
+            "Invalid value at '{}' (TYPE_STRING).",
+        ),
+        ({"systemInstruction": "x"}, "system_instruction", "Invalid value at '{}': an object is expected."),
+        (
+            {"generationConfig": [{}]},
+            "generation_config",
+            "Invalid JSON payload received. Unknown name \"generation_config\" at '{}': Proto field is not repeating, "
+            "cannot start list.",
+        ),
+    ],
+)
+def test_a_refusal_names_the_place(body, path, text):
+    with pytest.raises(GatewayError) as caught:
+        canonical("GenerateContentRequest", body)
+    assert (caught.value.param, caught.value.message) == (path, text.format(path))
+
+
 @given(OBJECTS, st.randoms(use_true_random=False), st.sampled_from(["compact", "indented"]))
 def test_any_split_of_an_array_gives_the_same_bytes(objects, chance, style):
     raws = [pretty(item) if style == "indented" else json.dumps(item).encode() for item in objects]
