@@ -8,9 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.local.emulator import parsing
+from shared.dialects.gemini_native import framing
 from shared.dialects.gemini_native.canonical import canonical
 from shared.dialects.gemini_native.fields import FIELDS
-from shared.dialects.gemini_native.framing import ArrayObjects, ArrayWriter, EventObjects, EventWriter, pretty
+from shared.dialects.gemini_native.framing import (
+    ArrayObjects,
+    ArrayWriter,
+    EventObjects,
+    EventWriter,
+    WholeObject,
+    pretty,
+)
 from shared.dialects.gemini_native.joined import summed, whole
 from shared.dialects.gemini_native.masks import apply_mask, parse_mask
 from shared.errors import GatewayError
@@ -128,6 +136,19 @@ def split(splitter, stream: bytes, chance: random.Random):
         found += splitter.feed(stream[at : at + size])
         at += size
     return found + splitter.close()
+
+
+def test_a_plain_reply_is_one_object_of_bounded_size(monkeypatch):
+    splitter = WholeObject()
+    assert splitter.feed(b'{"a"') == splitter.feed(b":1}") == []
+    assert splitter.close() == [b'{"a":1}']
+    assert WholeObject().close() == [b""]
+    monkeypatch.setattr(framing, "MAX_EVENT_BYTES", 6)
+    splitter = WholeObject()
+    assert splitter.feed(b'{"a"') == []
+    with pytest.raises(GatewayError) as caught:
+        splitter.feed(b":1}")
+    assert caught.value.kind == "upstream_invalid_response"
 
 
 def test_an_array_that_breaks_off_in_an_object_is_broken():
