@@ -68,7 +68,7 @@ class NativeLife:
     async def ask(self, request: Request, exchange: Exchange, endpoint: str) -> Asked:
         key = await self.principal(request, exchange, endpoint)
         name, _, method = request.path_params["name"].rpartition(":")
-        options = read_options(request.query_params)
+        options = read_options(request.query_params) if request.scope["query_string"] else Options()
         raw = await read_body(request, self.services.settings.max_body_bytes)
         adopt(request, key, exchange, raw)
         body = decode_object(raw)

@@ -10,22 +10,15 @@ from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any
 
-from msgspec import Struct
-
 from shared.dialects.gemini_native.fields import FIELDS
 from shared.errors import GatewayError
 
 _HUMP = re.compile(r"(?<!^)([A-Z])")
 _INTEGER = re.compile(r"-?\d{1,19}")
-# where a value stands: the place above, and the name or number below it; spelled out only where something is refused
-_Place = tuple[Any, str | int] | None
+# where a value stands: the place above, and below it a field, the index in a list, or the key of a map as a tuple;
+# spelled out only where something is refused
+_Place = tuple[Any, str | int | tuple[str]] | None
 _Reader = Callable[[Any, _Place], Any]
-
-
-class _Field(Struct, frozen=True):
-    name: str
-    snake: str
-    read: _Reader
 
 
 def canonical(message: str, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,6 +32,7 @@ def camel(name: str) -> str:
     return head + "".join(word[:1].upper() + word[1:] for word in rest)
 
 
+@cache  # of known fields only
 def snake(name: str) -> str:
     return _HUMP.sub(lambda hump: "_" + hump.group(1).lower(), name)
 
@@ -48,32 +42,24 @@ def refused(path: str, text: str) -> GatewayError:
 
 
 @cache
-def _fields(message: str) -> Mapping[str, _Field]:
-    return {name: _Field(name, snake(name), _reader(kind)) for name, kind in FIELDS[message].items()}
+def _readers(name: str) -> Mapping[str, _Reader]:
+    return {field: _reader(kind) for field, kind in FIELDS[name].items()}
 
 
 def _message(name: str, value: Any, at: _Place) -> dict[str, Any]:
-    fields = _fields(name)
+    readers = _readers(name)
     out: dict[str, Any] = {}
     for key, item in _object(value, at).items():
-        field = fields.get(key)
-        if field is None:
-            field = fields.get(camel(key))
-            if field is None or key != field.snake:
-                out[key] = item
-                continue
-            if field.name in out or value.get(field.name) is not None:
-                raise _set_twice(field, at)
-        elif key in out:
-            raise _set_twice(field, at)
+        field = key if key in readers else camel(key)
+        if field not in readers or (key != field and key != snake(field)):
+            out[key] = item
+            continue
+        if field in out or (key != field and value.get(field) is not None):
+            path = _path((at, field))
+            raise refused(path, f"Invalid value at '{path}' (oneof), field '{snake(field)}' is already set.")
         if item is not None:
-            out[field.name] = field.read(item, (at, field.snake))
+            out[field] = readers[field](item, (at, field))
     return out
-
-
-def _set_twice(field: _Field, above: _Place) -> GatewayError:
-    at = _path((above, field.snake))
-    return refused(at, f"Invalid value at '{at}' (oneof), field '{field.snake}' is already set.")
 
 
 @cache
@@ -96,7 +82,7 @@ def _list(each: _Reader, value: Any, at: _Place) -> list[Any]:
 
 
 def _map(each: _Reader, value: Any, at: _Place) -> dict[str, Any]:
-    return {key: each(row, (at, key)) for key, row in _object(value, at).items() if row is not None}
+    return {key: each(row, (at, (key,))) for key, row in _object(value, at).items() if row is not None}
 
 
 def _object(value: Any, at: _Place) -> Mapping[str, Any]:
@@ -169,7 +155,10 @@ def _path(place: _Place) -> str:
     steps: list[str] = []
     while place is not None:
         place, step = place
-        steps.append(f"[{step}]" if isinstance(step, int) else f".{step}")
+        if isinstance(step, int):
+            steps.append(f"[{step}]")
+        else:
+            steps.append("." + (snake(step) if isinstance(step, str) else step[0]))
     return "".join(reversed(steps)).removeprefix(".")
 
 

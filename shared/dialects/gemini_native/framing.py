@@ -60,16 +60,18 @@ class WholeObject:
     """The one object of a plain reply. Raises `upstream_invalid_response` over the same size as `SseSplitter`."""
 
     def __init__(self) -> None:
-        self._gathered = bytearray()
+        self._pieces: list[bytes] = []
+        self._size = 0
 
     def feed(self, data: bytes) -> list[bytes]:
-        self._gathered += data
-        if len(self._gathered) > MAX_EVENT_BYTES:
+        self._pieces.append(data)
+        self._size += len(data)
+        if self._size > MAX_EVENT_BYTES:
             raise GatewayError("upstream_invalid_response", "The upstream's reply is too large.")
         return []
 
     def close(self) -> list[bytes]:
-        return [bytes(self._gathered)]
+        return [b"".join(self._pieces)]
 
 
 class ArrayObjects:

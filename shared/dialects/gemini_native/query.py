@@ -23,13 +23,8 @@ class Options(Struct, frozen=True):
     upstream: tuple[tuple[str, str], ...] = ()
 
 
-_DEFAULT = Options()
-
-
 def read_options(query: Mapping[str, str]) -> Options:
     """Raises `invalid_request` for forms that only Google's own transports read (protobuf, JSONP, media)."""
-    if not query:
-        return _DEFAULT
     forms = [query[name] for name in ("alt", "$alt") if query.get(name)]
     kept: list[tuple[str, str]] = []
     sse = False

@@ -77,7 +77,7 @@ def plain_texts(raws: Sequence[bytes], start: int) -> PlainTexts:
                 characters += len(part.text)
             model_version = model_version or chunk.modelVersion
             count += 1
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass  # the first that is more
     return PlainTexts(count, characters, thought_characters, model_version, response_id)
 

@@ -279,6 +279,21 @@ def test_what_nobody_looks_into_has_to_be_text():
     assert plain_texts([good, good.replace(b'"x"', b'"\xff"'), good], 0).count == 1
 
 
+def test_what_only_a_short_look_lets_pass_ends_in_an_estimate():
+    endless = json.dumps({**_chunk("abcd"), "usageMetadata": {**USAGE, "more": 0}}).encode()
+    endless = endless.replace(b'"more": 0', b'"more": ' + b"9" * 5000)
+    texts, tap = plain_texts([endless], 0), Tap()
+    assert texts.count == 1
+    tap.feed_plain(texts, endless)
+    assert (tap.usage.output_tokens, tap.usage.estimated, tap.hop_counters) == (1, True, {})
+
+
+def test_nesting_without_end_is_no_plain_text():
+    deep = json.dumps({**_chunk("a"), "usageMetadata": {**USAGE, "more": 0}}).encode()
+    deep = deep.replace(b'"more": 0', b'"more": ' + b"[" * 100_000 + b"]" * 100_000)
+    assert plain_texts([deep], 0).count == 0
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_frames_of_many_are_the_frames_of_each(seed):
     chance = random.Random(seed)

@@ -8,9 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.local.emulator import parsing
+from shared.dialects.gemini_native import framing
 from shared.dialects.gemini_native.canonical import canonical
 from shared.dialects.gemini_native.fields import FIELDS
-from shared.dialects.gemini_native.framing import ArrayObjects, ArrayWriter, EventObjects, EventWriter, pretty
+from shared.dialects.gemini_native.framing import (
+    ArrayObjects,
+    ArrayWriter,
+    EventObjects,
+    EventWriter,
+    WholeObject,
+    pretty,
+)
 from shared.dialects.gemini_native.joined import summed, whole
 from shared.dialects.gemini_native.masks import apply_mask, parse_mask
 from shared.errors import GatewayError
@@ -76,6 +84,34 @@ def test_two_spellings_of_one_field_are_refused(pair):
     assert caught.value.param == "generation_config.top_k"
 
 
+@pytest.mark.parametrize(
+    ("body", "path", "text"),
+    [
+        (
+            {"tools": {"functionDeclarations": [{"parameters": {"properties": {"myField": {"maxLength": "x"}}}}]}},
+            "tools[0].function_declarations[0].parameters.properties.myField.max_length",
+            "Invalid value at '{}' (TYPE_INT32).",
+        ),
+        (
+            {"contents": [{"parts": [{"text": "a"}, {"inline_data": {"mimeType": 1}}]}]},
+            "contents[0].parts[1].inline_data.mime_type",
+            "Invalid value at '{}' (TYPE_STRING).",
+        ),
+        ({"systemInstruction": "x"}, "system_instruction", "Invalid value at '{}': an object is expected."),
+        (
+            {"generationConfig": [{}]},
+            "generation_config",
+            "Invalid JSON payload received. Unknown name \"generation_config\" at '{}': Proto field is not repeating, "
+            "cannot start list.",
+        ),
+    ],
+)
+def test_a_refusal_names_the_place(body, path, text):
+    with pytest.raises(GatewayError) as caught:
+        canonical("GenerateContentRequest", body)
+    assert (caught.value.param, caught.value.message) == (path, text.format(path))
+
+
 @given(OBJECTS, st.randoms(use_true_random=False), st.sampled_from(["compact", "indented"]))
 def test_any_split_of_an_array_gives_the_same_bytes(objects, chance, style):
     raws = [pretty(item) if style == "indented" else json.dumps(item).encode() for item in objects]
@@ -100,6 +136,19 @@ def split(splitter, stream: bytes, chance: random.Random):
         found += splitter.feed(stream[at : at + size])
         at += size
     return found + splitter.close()
+
+
+def test_a_plain_reply_is_one_object_of_bounded_size(monkeypatch):
+    splitter = WholeObject()
+    assert splitter.feed(b'{"a"') == splitter.feed(b":1}") == []
+    assert splitter.close() == [b'{"a":1}']
+    assert WholeObject().close() == [b""]
+    monkeypatch.setattr(framing, "MAX_EVENT_BYTES", 6)
+    splitter = WholeObject()
+    assert splitter.feed(b'{"a"') == []
+    with pytest.raises(GatewayError) as caught:
+        splitter.feed(b":1}")
+    assert caught.value.kind == "upstream_invalid_response"
 
 
 def test_an_array_that_breaks_off_in_an_object_is_broken():
