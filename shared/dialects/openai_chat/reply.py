@@ -122,6 +122,7 @@ class ChatRenderer:
         return running.frame(delta.text)
 
     def _frames(self, event: Event, choice: int) -> bytes:
+        """Only an empty delta can have something beside it: logprobs, the reason why the answer ends."""
         state, chunk = self._choices[choice], self._chunks[choice]
         frames = [
             chunk.frame(delta) if delta else self._frame(choice, delta, state.finish_reason, logprobs)
