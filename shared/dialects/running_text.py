@@ -20,6 +20,13 @@ class RunningText(Struct, frozen=True):
         return b"".join((self.before, encode_string(text), self.after))
 
 
+class HiddenText(RunningText, frozen=True):
+    """A block that is not shown."""
+
+    def frame(self, text: str) -> bytes:
+        return b""
+
+
 def around(sample: bytes) -> tuple[bytes, bytes]:
     """What stands before and after the text of a frame whose text is `MARK`."""
     before, _, after = sample.partition(_ENCODED)

@@ -191,7 +191,7 @@ def test_running_text_is_framed_like_any_other_event(
 
 
 def forget_running_text(renderer: Any, fresh: Any) -> None:
-    for name in {"_running", "_block"} & vars(renderer).keys():
+    for name in {"_running", "_block", "_hidden"} & vars(renderer).keys():
         setattr(renderer, name, getattr(fresh, name))
 
 

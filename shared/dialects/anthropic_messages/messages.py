@@ -136,7 +136,7 @@ class _History:
         self._drop_thoughts(merged)
         for turn in merged:
             turn.answers = False
-        alternating = _merged(merged)
+        alternating = merged if all(turn.parts for turn in merged) else _merged(merged)
         if alternating and alternating[0].role == "model":
             alternating.insert(0, _Turn("user", [{"text": " "}]))
         return [{"role": turn.role, "parts": turn.parts} for turn in alternating]
@@ -157,7 +157,8 @@ class _History:
     def _assistant_turns(self, message: _Message, calls: list[Call]) -> list[_Turn]:
         summaries = [block.get("content") for _, block in message.content if block.get("type") == "compaction"]
         told: list[Part] = [{"text": f"summary: {text}"} for text in summaries if isinstance(text, str) and text]
-        return [_Turn("user", told), _Turn("model", self._assistant.parts(message.content, calls), calls)]
+        spoken = _Turn("model", self._assistant.parts(message.content, calls), calls)
+        return [_Turn("user", told), spoken] if told else [spoken]
 
     def _user_turn(self, message: _Message) -> _Turn:
         turn = _Turn("user", [])
@@ -229,5 +230,5 @@ def _merged(turns: Sequence[_Turn]) -> list[_Turn]:
             last.calls = [*last.calls, *turn.calls]
             last.answers = last.answers or turn.answers
         else:
-            kept.append(_Turn(turn.role, list(turn.parts), list(turn.calls), turn.answers))
+            kept.append(turn)
     return kept

@@ -62,6 +62,7 @@ class Message:
         self._output = output
         self._writer = BlockWriter(output, self._opening, lambda: seal(options.family, "th", "", ""))
         self._text_waits = options.only_server_tools and bool(options.server_tools & {"web_search", "web_fetch"})
+        self._shows_thinking = options.thinking_asked and options.show_thinking
         self._held: list[Event] = []
         self._citations: list[Citation] = []
         self._server_parts: list[JsonObject] = []
@@ -98,6 +99,11 @@ class Message:
                 self._calls += isinstance(event, ToolCall)
             case _:
                 self._show(event)
+
+    @property
+    def hides(self) -> bool:
+        """Whether the text of the open block is left out, and not only held."""
+        return self._reasoning and not self._held and not self._shows_thinking
 
     def go_on(self, text: str) -> None:
         """More text in the block of the delta just fed, which was shown at once and so is this: the caller frames it
@@ -190,7 +196,7 @@ class Message:
                 return
             for stretch, citations in self._cited.split(text):
                 self._writer.text(stretch, citations)
-        elif self._options.thinking_asked and self._options.show_thinking:
+        elif self._shows_thinking:
             self._writer.thinking(text)
 
     def _show_call(self, call: ToolCall) -> None:
@@ -236,12 +242,15 @@ class MessagesRenderer:
         self._message = Message(translation.options, reply, self._output)
         self._request_id = reply.error_id
         self._block = -1  # whose text was shown at once by the last event
+        self._hidden = -1  # whose text was last left out
 
     def feed(self, event: Event, choice: int = 0) -> bytes:
         if type(event) is not BlockDelta:
-            self._block = -1
+            self._block = self._hidden = -1
             self._message.feed(event)
             return self._output.take()
+        if event.index == self._hidden:
+            return b""
         if event.index == self._block:
             self._message.go_on(event.text)
             return self._output.more(event.text)
@@ -249,6 +258,8 @@ class MessagesRenderer:
         frames = self._output.take()
         if frames:
             self._block = event.index
+        elif self._message.hides:
+            self._hidden = event.index
         return frames
 
     def close(self, usage: Usage) -> bytes:

@@ -22,7 +22,7 @@ from shared.gemini.audio import sample_rate
 from shared.json_codec import encode_text
 
 Delta = dict[str, Any]
-Fragment = tuple[Delta, dict[str, Any] | None]  # a delta, and the logprobs beside it
+Fragment = tuple[Delta, dict[str, Any] | None]  # a delta, or an empty one with logprobs beside it
 
 _FINISH = {"stop": "stop", "length": "length", "continuation": "length", "blocked": "content_filter", "fault": "stop"}
 _METADATA = {

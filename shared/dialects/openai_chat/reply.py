@@ -17,7 +17,7 @@ from shared.dialects.openai.errors import error_frame
 from shared.dialects.openai_chat.choice import Choice, Delta
 from shared.dialects.openai_chat.options import ChatOptions
 from shared.dialects.openai_chat.usage import chat_usage
-from shared.dialects.running_text import MARK, RunningText, around
+from shared.dialects.running_text import MARK, HiddenText, RunningText, around
 from shared.errors import GatewayError
 from shared.events import BlockDelta, Event, Start, Usage
 from shared.gemini.audio import wav_header
@@ -65,7 +65,9 @@ class _Chunk(Struct, frozen=True):
     def frame(self, delta: Delta) -> bytes:
         return b"".join((self.before, encode(delta), self.after))
 
-    def running(self, block: int, member: str) -> RunningText:
+    def running(self, block: int, member: str | None) -> RunningText:
+        if member is None:
+            return HiddenText(block, b"", b"")
         return RunningText(block, b'%b{"%b":' % (self.before, member.encode()), b"}" + self.after)
 
 
@@ -116,12 +118,11 @@ class ChatRenderer:
     def _begin(self, delta: BlockDelta, choice: int) -> bytes:
         """The first text of a block; what follows it is framed alike."""
         member = self._choices[choice].member(delta.index)
-        if member is None:
-            return b""
         self._running[choice] = running = self._chunks[choice].running(delta.index, member)
         return running.frame(delta.text)
 
     def _frames(self, event: Event, choice: int) -> bytes:
+        """Only an empty delta can have something beside it: logprobs, the reason why the answer ends."""
         state, chunk = self._choices[choice], self._chunks[choice]
         frames = [
             chunk.frame(delta) if delta else self._frame(choice, delta, state.finish_reason, logprobs)

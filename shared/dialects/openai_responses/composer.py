@@ -48,9 +48,9 @@ _INCOMPLETE = {"length": "max_output_tokens", "continuation": "max_output_tokens
 
 
 class Composer:
-    """`feed` and `close` (or `fail`) tell `say` what happens, but for the text of blocks: who feeds adds it to their
-    `part` and tells of it. `response` is the whole object as of the last lifecycle
-    event, with members that `include` did not ask for. Without `say` only `response` matters."""
+    """`feed` and `close` (or `fail`) tell `say` what happens. Text is not fed: who has it adds it to the `part` of its
+    block, and tells of it. `response` is the whole object as of the last lifecycle event, with members that `include`
+    did not ask for. Without `say` only `response` matters."""
 
     def __init__(self, options: ResponseOptions, reply: ReplyContext, say: Say | None = None) -> None:
         self._options = options
