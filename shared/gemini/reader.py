@@ -41,6 +41,7 @@ from shared.gemini.finish import (
     finish_class,
 )
 from shared.gemini.grounding import TextMap, citations, search_queries
+from shared.gemini.plain_text import PlainText
 from shared.gemini.usage import estimate_tokens, has_counters, read_usage
 
 # Shown by extensions only, and the last non-empty one counts: groundingMetadata is {} on all chunks but one.
@@ -133,12 +134,26 @@ class ReplyReader:
         self.feed_all((chunk,), events)
         return events
 
-    def feed_all(self, chunks: Iterable[Mapping[str, Any]], events: list[Event]) -> None:
-        """The same for chunks that came together; on a failure `events` has what was said before it."""
+    def feed_all(self, chunks: Iterable[Mapping[str, Any] | PlainText], events: list[Event]) -> None:
+        """The same for chunks that came together; on a failure `events` has what was said before it. The last is read
+        whole, for its count."""
         self._usage = None
         for chunk in chunks:
-            if not self._read_more_text(chunk, events):
+            if type(chunk) is PlainText:
+                self._read_plain_text(chunk, events)
+            elif not self._read_more_text(chunk, events):
                 self._read_chunk(chunk, events)
+
+    def _read_plain_text(self, chunk: PlainText, events: list[Event]) -> None:
+        hop, part = self._hop, chunk.candidates[0].content.parts[0]
+        hop.chunk_seen = hop.candidate_seen = True
+        hop.usage_is_last = hop.token_is_fresh = False
+        if not self._identified:
+            self._identify({"modelVersion": chunk.modelVersion, "responseId": chunk.responseId}, events)
+        if self._held:
+            self._held.append({"text": part.text, "thought": True} if part.thought else {"text": part.text})
+        elif part.text:
+            self._read_text(part.text, "reasoning" if part.thought else "text", None, events)
 
     def _read_more_text(self, chunk: Mapping[str, Any], events: list[Event]) -> bool:
         """Nearly every chunk says nothing but some more text, and a count: whether this one did, and was read. It does
