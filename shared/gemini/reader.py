@@ -158,6 +158,8 @@ class ReplyReader:
     def _read_more_text(self, chunk: Mapping[str, Any], events: list[Event]) -> bool:
         """Nearly every chunk says nothing but some more text, and a count: whether this one did, and was read. It does
         what `_read_chunk` would."""
+        if not self._identified:
+            return False
         try:
             (candidate,) = chunk["candidates"]
             (part,) = candidate["content"]["parts"]
@@ -165,7 +167,7 @@ class ReplyReader:
             text, counted = part["text"], metadata["promptTokenCount"]
         except (KeyError, TypeError, ValueError):
             return False
-        if counted is None or "error" in chunk or "promptFeedback" in chunk or not self._identified:
+        if counted is None or "error" in chunk or "promptFeedback" in chunk:
             return False
         if len(candidate) > 2 or (len(candidate) == 2 and candidate.get("index") != 0):
             return False  # it says more
@@ -197,9 +199,11 @@ class ReplyReader:
         self._hop.chunk_seen = True
         if not self._identified:
             self._identify(chunk, events)
-        candidate = _first_candidate(chunk)
-        if candidate is not None:
-            self._read_candidate(candidate, events)
+        candidates = chunk.get("candidates")
+        for candidate in candidates if isinstance(candidates, list) else ():
+            if isinstance(candidate, dict) and not candidate.get("index"):  # none means 0
+                self._read_candidate(candidate, events)
+                break
         if "promptFeedback" in chunk:
             self._read_feedback(chunk["promptFeedback"])
         metadata = chunk.get("usageMetadata")
@@ -388,15 +392,6 @@ class ReplyReader:
         if not hop.grounding.get("groundingSupports"):
             return []
         return citations(hop.grounding, TextMap("".join(hop.text), hop.part_starts, hop.text_offset))
-
-
-def _first_candidate(chunk: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The candidate with index 0; an absent index means 0."""
-    candidates = chunk.get("candidates")
-    for candidate in candidates if isinstance(candidates, list) else []:
-        if isinstance(candidate, dict) and not candidate.get("index"):
-            return candidate
-    return None
 
 
 def _logprobs(result: Mapping[str, Any]) -> Logprobs:
