@@ -41,6 +41,7 @@ from shared.gemini.finish import (
     finish_class,
 )
 from shared.gemini.grounding import TextMap, citations, search_queries
+from shared.gemini.plain_text import PlainText
 from shared.gemini.usage import estimate_tokens, has_counters, read_usage
 
 # Shown by extensions only, and the last non-empty one counts: groundingMetadata is {} on all chunks but one.
@@ -133,16 +134,32 @@ class ReplyReader:
         self.feed_all((chunk,), events)
         return events
 
-    def feed_all(self, chunks: Iterable[Mapping[str, Any]], events: list[Event]) -> None:
-        """The same for chunks that came together; on a failure `events` has what was said before it."""
+    def feed_all(self, chunks: Iterable[Mapping[str, Any] | PlainText], events: list[Event]) -> None:
+        """The same for chunks that came together; on a failure `events` has what was said before it. The last is read
+        whole, for its count."""
         self._usage = None
         for chunk in chunks:
-            if not self._read_more_text(chunk, events):
+            if type(chunk) is PlainText:
+                self._read_plain_text(chunk, events)
+            elif not self._read_more_text(chunk, events):
                 self._read_chunk(chunk, events)
+
+    def _read_plain_text(self, chunk: PlainText, events: list[Event]) -> None:
+        hop, part = self._hop, chunk.candidates[0].content.parts[0]
+        hop.chunk_seen = hop.candidate_seen = True
+        hop.usage_is_last = hop.token_is_fresh = False
+        if not self._identified:
+            self._identify({"modelVersion": chunk.modelVersion, "responseId": chunk.responseId}, events)
+        if self._held:
+            self._held.append({"text": part.text, "thought": True} if part.thought else {"text": part.text})
+        elif part.text:
+            self._read_text(part.text, "reasoning" if part.thought else "text", None, events)
 
     def _read_more_text(self, chunk: Mapping[str, Any], events: list[Event]) -> bool:
         """Nearly every chunk says nothing but some more text, and a count: whether this one did, and was read. It does
         what `_read_chunk` would."""
+        if not self._identified:
+            return False
         try:
             (candidate,) = chunk["candidates"]
             (part,) = candidate["content"]["parts"]
@@ -150,7 +167,7 @@ class ReplyReader:
             text, counted = part["text"], metadata["promptTokenCount"]
         except (KeyError, TypeError, ValueError):
             return False
-        if counted is None or "error" in chunk or "promptFeedback" in chunk or not self._identified:
+        if counted is None or "error" in chunk or "promptFeedback" in chunk:
             return False
         if len(candidate) > 2 or (len(candidate) == 2 and candidate.get("index") != 0):
             return False  # it says more
@@ -182,9 +199,11 @@ class ReplyReader:
         self._hop.chunk_seen = True
         if not self._identified:
             self._identify(chunk, events)
-        candidate = _first_candidate(chunk)
-        if candidate is not None:
-            self._read_candidate(candidate, events)
+        candidates = chunk.get("candidates")
+        for candidate in candidates if isinstance(candidates, list) else ():
+            if isinstance(candidate, dict) and not candidate.get("index"):  # none means 0
+                self._read_candidate(candidate, events)
+                break
         if "promptFeedback" in chunk:
             self._read_feedback(chunk["promptFeedback"])
         metadata = chunk.get("usageMetadata")
@@ -373,15 +392,6 @@ class ReplyReader:
         if not hop.grounding.get("groundingSupports"):
             return []
         return citations(hop.grounding, TextMap("".join(hop.text), hop.part_starts, hop.text_offset))
-
-
-def _first_candidate(chunk: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The candidate with index 0; an absent index means 0."""
-    candidates = chunk.get("candidates")
-    for candidate in candidates if isinstance(candidates, list) else []:
-        if isinstance(candidate, dict) and not candidate.get("index"):
-            return candidate
-    return None
 
 
 def _logprobs(result: Mapping[str, Any]) -> Logprobs:

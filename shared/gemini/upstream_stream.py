@@ -2,18 +2,22 @@
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from shared.errors import GatewayError
 from shared.gemini.errors import from_chunk, from_response
+from shared.gemini.plain_text import PlainText, plain_text
 from shared.http1 import HttpFailure, Reply
 from shared.json_codec import decode_reply
 from shared.sse import SseEvent, SseSplitter
 
 ERROR_BYTES = 1024 * 1024
 
-Burst = list[Mapping[str, Any]]  # chunks that arrived together: what one wake-up brings is carried on as one
+Chunk = Mapping[str, Any] | PlainText
+Burst = list[Chunk]  # chunks that arrived together: what one wake-up brings is carried on as one
+_MANY = 4  # that a look for plain text is worth it
 
 
 class Deadline:
@@ -77,8 +81,8 @@ class UpstreamStream:
         events, self._events = self._events, []
         burst: Burst = []
         try:
-            for event in events:
-                burst.append(parse_object(event.data, unwrap=event.kind == "bare"))
+            for chunk in _parsed(events):
+                burst.append(chunk)
         except GatewayError:
             if not burst:
                 raise
@@ -145,6 +149,16 @@ def read_failure(error: Exception, *, begun: bool = True) -> GatewayError:
     if begun:
         return GatewayError("upstream_interrupted", "The upstream's reply broke off.")
     return GatewayError("upstream_unreachable", "The upstream could not be reached.")
+
+
+def _parsed(events: Sequence[SseEvent]) -> Iterator[Chunk]:
+    """The chunks one by one; what another chunk of plain text follows is plain text only, as that one counts anew."""
+    plain = [plain_text(event.data) if event.kind == "event" else None for event in events if len(events) >= _MANY]
+    for event, chunk, next_chunk in zip_longest(events, plain, plain[1:]):
+        if chunk is not None and next_chunk is not None:
+            yield chunk
+        else:
+            yield parse_object(event.data, unwrap=event.kind == "bare")
 
 
 def timed_out() -> GatewayError:

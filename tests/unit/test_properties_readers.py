@@ -17,7 +17,10 @@ from shared.events import BlockDelta, BlockEnd, BlockStart, End, Event, Start
 from shared.gateway.multipart import FormReader
 from shared.gemini import errors, grounding
 from shared.gemini.gif import first_frame_png
+from shared.gemini.plain_text import PlainText, plain_text
 from shared.gemini.reader import ReplyReader
+from shared.gemini.upstream_stream import _parsed, parse_object
+from shared.sse import SseEvent
 
 WORDS = (
     "candidates", "content", "parts", "text", "thought", "thoughtSignature", "functionCall", "name", "args", "id",
@@ -160,6 +163,102 @@ def test_chunks_that_came_together_are_read_as_if_alone(chunks: list[Any], cut: 
     assert heard[0] == heard[1]
     assert failures[0] == failures[1]
     assert together.usage == alone.usage
+
+
+def _together(raws: list[bytes], cut: int) -> list[Any]:
+    """All that is told of chunks that came in bursts."""
+    reader, events = ReplyReader(), list[Event]()
+    told: list[Any] = [events]
+    try:
+        for burst in (raws[:1], raws[1:cut], raws[cut:]):  # the first comes alone
+            reader.feed_all(_parsed([SseEvent(raw) for raw in burst]), events)
+            told += [reader.usage, reader.finish, reader.token_covers_output, reader.hop_output_seen]
+            told += [reader.started, reader.response_id, reader.model_version]
+        told += [reader.close(), reader.usage]
+    except GatewayError as error:
+        told += [error.kind, error.message, reader.usage]
+    return told
+
+
+def _alone(raws: list[bytes], cut: int) -> list[Any]:
+    reader, events = GeneralReader(), list[Event]()
+    told: list[Any] = [events]
+    try:
+        for burst in (raws[:1], raws[1:cut], raws[cut:]):  # the first comes alone
+            for raw in burst:
+                events += reader.feed(parse_object(raw))
+            told += [reader.usage, reader.finish, reader.token_covers_output, reader.hop_output_seen]
+            told += [reader.started, reader.response_id, reader.model_version]
+        told += [reader.close(), reader.usage]
+    except GatewayError as error:
+        told += [error.kind, error.message, reader.usage]
+    return told
+
+
+FIRST = {**_chunk_of({"text": "first"}), "responseId": "r", "usageMetadata": COUNT}
+ODD = st.sampled_from(
+    [
+        {**_chunk_of({"text": "i"}), "usageMetadata": {"candidatesTokenCount": 5}},
+        {**_chunk_of({"text": "j"}), "usageMetadata": {"promptTokenCount": "7"}, "responseId": "other"},
+        {**_chunk_of({"text": "k\ud800"}), "usageMetadata": COUNT},
+        {**_chunk_of({"text": "l"}), "usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": -3}},
+        {**_chunk_of({"text": "m", "thought": False}), "usageMetadata": {"promptTokenCount": 2**70}},
+        {**_chunk_of({"text": ""}), "usageMetadata": COUNT, "modelVersion": None},
+    ]
+)
+
+
+# no JSON, or only for a forgiving parser: whole, and where nobody looks
+ODD_VALUES = [
+    b'"\xff"',
+    b"01",
+    b"1e400",
+    b"NaN",
+    b"1.",
+    b'"\n"',
+    b'"\\ud800"',
+    b'"\\x"',
+    b"{,}",
+    b"[1 2]",
+    b"0x1",
+    b"-",
+]
+ODDLY = json.dumps({**_chunk_of({"text": "n"}), "usageMetadata": {"promptTokenCount": 3, "x": "?"}}).encode()
+SPOILED = [b"{", b"[]", b"NaN", ODDLY + b" x", *(ODDLY.replace(b'"?"', value) for value in ODD_VALUES)]
+
+
+@pytest.mark.parametrize("raw", SPOILED)
+def test_what_is_no_json_is_no_plain_text(raw: bytes) -> None:
+    try:
+        parse_object(raw)
+    except GatewayError:
+        assert plain_text(raw) is None
+
+
+def test_of_plain_text_that_comes_together_the_last_is_read_whole() -> None:
+    burst = [SseEvent(json.dumps(FIRST).encode())] * 5
+    assert [type(chunk) for chunk in _parsed(burst)] == [PlainText] * 4 + [dict]
+    assert [type(chunk) for chunk in _parsed(burst[:2])] == [dict, dict]
+
+
+@settings(max_examples=300)
+@given(
+    st.booleans(),
+    st.lists(COUNTED | COUNTED | COUNTED | ODD | TEXT_CHUNKS, max_size=14),
+    st.integers(1, 15),
+    st.booleans(),
+    st.none() | st.tuples(st.integers(1, 15), st.sampled_from(SPOILED)),
+)
+def test_plain_text_of_a_burst_is_read_as_chunks_alone_are(
+    begun: bool, chunks: list[Any], cut: int, ascii_only: bool, spoiled: tuple[int, bytes] | None
+) -> None:
+    """Whatever the chunks are, and wherever bursts end. What is no JSON ends both alike."""
+    raws = [json.dumps(chunk, ensure_ascii=ascii_only).encode("utf-8", "replace") for chunk in chunks]
+    if begun:
+        raws = [json.dumps(FIRST).encode(), *raws]
+    if spoiled is not None:
+        raws.insert(*spoiled)
+    assert _together(raws, cut) == _alone(raws, cut)
 
 
 COUNTED_CHUNKS = st.sampled_from(
