@@ -91,9 +91,11 @@ async def test_a_blocked_picture_says_why_in_its_place(world):
 
 
 async def test_a_failure_of_one_picture_is_the_answers(world):
-    world.emulator.script({"error": {"status": 400, "kind": "unknown_field"}})
+    # it waits until both have arrived: a request that is given up on its way would be seen by the next test
+    world.emulator.script({"silence_ms": 200, "error": {"status": 400, "kind": "unknown_field"}})
     got = await world.post(IMAGEN, {"instances": [{"prompt": "a robot"}], "parameters": {"sampleCount": 2}})
     assert (got.status, got.json["error"]["status"], world.row.status) == (400, "INVALID_ARGUMENT", 400)
+    assert len(world.sent) == 2
 
 
 @pytest.mark.parametrize(
