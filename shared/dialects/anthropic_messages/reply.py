@@ -102,8 +102,8 @@ class Message:
 
     @property
     def hides(self) -> bool:
-        """Whether the text of the open block is left out, and not only held."""
-        return self._reasoning and not self.held and not self._shows_thinking
+        """Whether the text of the open block is left out."""
+        return self._reasoning and not self._shows_thinking
 
     def close(self, usage: Usage) -> None:
         if self._ending is None:

@@ -163,16 +163,13 @@ class Composer:
         return f"{prefix}_{self._tag}{len(self._output):02d}"
 
     def _add(self, item: Mapping[str, Any]) -> None:
-        self._say_item("response.output_item.added", item)
+        shown = visible(item, self._options.include)
+        self._say({"output_index": len(self._output), "item": shown}, "response.output_item.added")
 
     def _done(self, item: dict[str, Any]) -> None:
-        self._say_item("response.output_item.done", item)
+        shown = visible(item, self._options.include)
+        self._say({"output_index": len(self._output), "item": shown}, "response.output_item.done")
         self._output.append(item)
-
-    def _say_item(self, kind: str, item: Mapping[str, Any]) -> None:
-        if not self._quiet:
-            shown = visible(item, self._options.include)
-            self._say({"output_index": len(self._output), "item": shown}, kind)
 
     def _think(self) -> ReasoningItem:
         """The open reasoning item, or a new one after whatever was open."""
