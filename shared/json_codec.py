@@ -23,7 +23,6 @@ _DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
 _LONG_NUMBER = b"0" * 19  # every integer beyond 64 bits has as many digits
 # line ends for many client SDKs, although legal inside JSON strings
 _LINE_ENDS = {0x2028: "\\u2028", 0x2029: "\\u2029", 0x85: "\\u0085"}
-_LINE_END_BYTES = [(chr(code).encode(), escape.encode()) for code, escape in _LINE_ENDS.items()]
 _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _ascii = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
@@ -54,10 +53,13 @@ def encode(value: Any) -> bytes:
         return _ascii(value).encode()
     if data.isascii():
         return data
-    for character, escape in _LINE_END_BYTES:
-        # one byte is found much sooner than several, and `in` costs more than `find` before it looks at anything
-        if data.find(character[-1]) >= 0 and data.find(character) >= 0:
-            data = data.replace(character, escape)
+    # one byte is found much sooner than several, and `in` costs more than `find` before it looks at anything
+    if data.find(b"\xa8") >= 0:
+        data = data.replace(b"\xe2\x80\xa8", b"\\u2028")
+    if data.find(b"\xa9") >= 0:
+        data = data.replace(b"\xe2\x80\xa9", b"\\u2029")
+    if data.find(b"\x85") >= 0:
+        data = data.replace(b"\xc2\x85", b"\\u0085")
     return data
 
 

@@ -25,7 +25,6 @@ class BlockWriter:
         self._index = -1
         self._open: Prose | None = None
         self._citations: Citations = ()
-        self.said = ""  # last, in the open block
 
     @property
     def thinking_open(self) -> bool:
@@ -43,11 +42,10 @@ class BlockWriter:
             self._start({"type": "text", "text": "", "citations": []} if citations else {"type": "text", "text": ""})
             self._open, self._citations = "text", citations
         self._output.text(text)
-        self.said = text
 
     def fenced(self, info: str, body: str) -> None:
         """A code block inside the text."""
-        lead = "" if self._open != "text" or self.said.endswith("\n") else "\n"
+        lead = "" if self._open != "text" or self._output.said.endswith("\n") else "\n"
         self.text(f"{lead}```{info}\n{body.rstrip()}\n```\n")
 
     def text_alone(self, text: str) -> None:

@@ -14,13 +14,16 @@ _EVENT = b"event: %b\ndata: %b\n\n"
 _START = b'event: content_block_start\ndata: {"type":"content_block_start","index":%d,"content_block":%b}\n\n'
 _DELTA = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":%b}\n\n'
 _TEXT = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":{"type":"%b_delta","%b":'
+_TEXT_END = b"}}\n\n"
 _STOP = b'event: content_block_stop\ndata: {"type":"content_block_stop","index":%d}\n\n'
 _END = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 
 
 class Output(Protocol):
     """One message: `begin`, then blocks one after the other, then `finish`. `text`, `input` and `delta` are of the
-    block that was started last."""
+    block that was started last; `said` is the text that was last added."""
+
+    said: str
 
     def begin(self, message: JsonMembers) -> None: ...
 
@@ -41,6 +44,7 @@ class StreamOutput:
     """The events as frames, which `take` hands out. Of the frames of a block's text only the text differs."""
 
     def __init__(self) -> None:
+        self.said = ""
         self._frames: list[bytes] = []
         self._index = -1
         self._before = b""  # what stands before the text of the open block
@@ -60,11 +64,13 @@ class StreamOutput:
         self._frames.append(_START % (index, encode(block)))
 
     def text(self, text: str) -> None:
-        self._frames.append(self.more(text))
+        self.said = text
+        self._frames += (self._before, encode_string(text), _TEXT_END)
 
     def more(self, text: str) -> bytes:
         """The frame of text that goes out at once."""
-        return b"".join((self._before, encode_string(text), b"}}\n\n"))
+        self.said = text
+        return self._before + encode_string(text) + _TEXT_END
 
     def input(self, arguments: Mapping[str, Any]) -> None:
         self.delta({"type": "input_json_delta", "partial_json": encode_text(dict(arguments))})
@@ -84,6 +90,7 @@ class FoldedOutput:
     """`message` is what an accumulator has made of the events so far."""
 
     def __init__(self) -> None:
+        self.said = ""
         self.message: JsonMembers = {}
         self._block: JsonMembers = {}
         self._pieces: list[str] = []
@@ -96,6 +103,7 @@ class FoldedOutput:
         self.message["content"].append(block)
 
     def text(self, text: str) -> None:
+        self.said = text
         self._pieces.append(text)
 
     def input(self, arguments: Mapping[str, Any]) -> None:

@@ -63,7 +63,7 @@ class Message:
         self._writer = BlockWriter(output, self._opening, lambda: seal(options.family, "th", "", ""))
         self._text_waits = options.only_server_tools and bool(options.server_tools & {"web_search", "web_fetch"})
         self._shows_thinking = options.thinking_asked and options.show_thinking
-        self._held: list[Event] = []
+        self.held: list[Event] = []  # what waits for the end; where anything does, all text does too
         self._citations: list[Citation] = []
         self._server_parts: list[JsonObject] = []
         self._cited: CitedText | None = None
@@ -80,8 +80,8 @@ class Message:
         """Writes what one event shows. An `End` that is no end of an answer raises the `GatewayError` that it means."""
         match event:
             case BlockDelta():  # first, as most are
-                if self._held:
-                    self._held.append(event)
+                if self.held:
+                    self.held.append(event)
                 else:
                     self._show_text(event.text)
             case Start():
@@ -94,21 +94,16 @@ class Message:
                 self._server_parts.append(event.part)
             case End():
                 self._end(event)
-            case _ if self._held or self._waits(event):
-                self._held.append(event)
+            case _ if self.held or self._waits(event):
+                self.held.append(event)
                 self._calls += isinstance(event, ToolCall)
             case _:
                 self._show(event)
 
     @property
     def hides(self) -> bool:
-        """Whether the text of the open block is left out, and not only held."""
-        return self._reasoning and not self._held and not self._shows_thinking
-
-    def go_on(self, text: str) -> None:
-        """More text in the block of the delta just fed, which was shown at once and so is this: the caller frames it
-        itself."""
-        self._writer.said = text
+        """Whether the text of the open block is left out."""
+        return self._reasoning and not self._shows_thinking
 
     def close(self, usage: Usage) -> None:
         if self._ending is None:
@@ -139,7 +134,7 @@ class Message:
     def _end(self, end: End) -> None:
         self._ending = ending(end, calls=self._calls)
         self._show_server_tools(end)
-        held, self._held = self._held, []
+        held, self.held = self.held, []
         for event in held:
             if type(event) is BlockDelta:
                 self._show_text(event.text)
@@ -164,7 +159,7 @@ class Message:
         """The visible text, all of which waits: thoughts among it do not count in a citation's offsets."""
         texts: list[str] = []
         reasoning = False
-        for event in self._held:
+        for event in self.held:
             if isinstance(event, BlockStart):
                 reasoning = event.kind == "reasoning"
             elif isinstance(event, BlockDelta) and not reasoning:
@@ -252,8 +247,10 @@ class MessagesRenderer:
         if event.index == self._hidden:
             return b""
         if event.index == self._block:
-            self._message.go_on(event.text)
             return self._output.more(event.text)
+        if held := self._message.held:
+            held.append(event)
+            return b""
         self._message.feed(event)
         frames = self._output.take()
         if frames:

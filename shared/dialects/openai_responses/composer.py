@@ -143,7 +143,7 @@ class Composer:
         if self._options.transformations:
             self.response["input_transformations"] = list(self._options.transformations)
         if not self._quiet:
-            self._say(*kinds, response=visible_response(self.response, self._options.include))
+            self._say({"response": visible_response(self.response, self._options.include)}, *kinds)
 
     def _tier(self, usage: Usage) -> str:
         tier = usage.service_tier.lower()
@@ -163,16 +163,13 @@ class Composer:
         return f"{prefix}_{self._tag}{len(self._output):02d}"
 
     def _add(self, item: Mapping[str, Any]) -> None:
-        self._say_item("added", item)
+        shown = visible(item, self._options.include)
+        self._say({"output_index": len(self._output), "item": shown}, "response.output_item.added")
 
     def _done(self, item: dict[str, Any]) -> None:
-        self._say_item("done", item)
+        shown = visible(item, self._options.include)
+        self._say({"output_index": len(self._output), "item": shown}, "response.output_item.done")
         self._output.append(item)
-
-    def _say_item(self, what: str, item: Mapping[str, Any]) -> None:
-        if not self._quiet:
-            shown = visible(item, self._options.include)
-            self._say(f"response.output_item.{what}", output_index=len(self._output), item=shown)
 
     def _think(self) -> ReasoningItem:
         """The open reasoning item, or a new one after whatever was open."""
@@ -207,7 +204,8 @@ class Composer:
     def _close_code(self, status: str) -> None:
         if self._code is not None:
             item, self._code = self._code, None
-            self._say("response.code_interpreter_call.completed", output_index=len(self._output), item_id=item["id"])
+            at = {"output_index": len(self._output), "item_id": item["id"]}
+            self._say(at, "response.code_interpreter_call.completed")
             self._done({**item, "status": status})
 
     # --- signatures
@@ -266,14 +264,14 @@ class Composer:
         at = {"output_index": len(self._output), "item_id": item["id"]}
         if item["type"] == "function_call":
             self._add({**item, "arguments": "", "status": "in_progress"})
-            self._say("response.function_call_arguments.delta", **at, delta=item["arguments"])
+            self._say({**at, "delta": item["arguments"]}, "response.function_call_arguments.delta")
             done = {"name": item["name"], "arguments": item["arguments"]}
-            self._say("response.function_call_arguments.done", **at, **done)
+            self._say({**at, **done}, "response.function_call_arguments.done")
         elif item["type"] == "custom_tool_call":
             self._add({**item, "input": ""})
             if item["input"]:
-                self._say("response.custom_tool_call_input.delta", **at, delta=item["input"])
-            self._say("response.custom_tool_call_input.done", **at, input=item["input"])
+                self._say({**at, "delta": item["input"]}, "response.custom_tool_call_input.delta")
+            self._say({**at, "input": item["input"]}, "response.custom_tool_call_input.done")
         else:
             self._add({**item, "status": "in_progress"})
         self._done({**item, "status": "completed"})
@@ -290,7 +288,7 @@ class Composer:
         item: dict[str, Any] = {"id": item_id, "type": "image_generation_call", "status": "in_progress", "result": None}
         self._add(item)
         words = ("in_progress", "generating", "completed")
-        self._say(*(f"response.image_generation_call.{word}" for word in words), **at)
+        self._say(at, *(f"response.image_generation_call.{word}" for word in words))
         self._done({**item, "status": "completed", "result": media.data})
 
     def _carry_for(self, prefix: str, signature: str, key: str) -> None:
@@ -323,11 +321,11 @@ class Composer:
         }
         at = {"output_index": len(self._output), "item_id": item["id"]}
         self._add({**item, "code": ""})
-        self._say("response.code_interpreter_call.in_progress", **at)
+        self._say(at, "response.code_interpreter_call.in_progress")
         if code:
-            self._say("response.code_interpreter_call_code.delta", **at, delta=code)
-        self._say("response.code_interpreter_call_code.done", **at, code=code)
-        self._say("response.code_interpreter_call.interpreting", **at)
+            self._say({**at, "delta": code}, "response.code_interpreter_call_code.delta")
+        self._say({**at, "code": code}, "response.code_interpreter_call_code.done")
+        self._say(at, "response.code_interpreter_call.interpreting")
         self._code = item
 
     def _server_tool(self, event: ServerTool) -> None:
@@ -341,7 +339,7 @@ class Composer:
         at = {"output_index": len(self._output), "item_id": item["id"]}
         self._add({**item, "status": "in_progress"})
         words = ("in_progress", "searching", "completed")
-        self._say(*(f"response.web_search_call.{word}" for word in words), **at)
+        self._say(at, *(f"response.web_search_call.{word}" for word in words))
         self._done(item)
 
     def _cite(self, citation: Citation) -> None:
@@ -392,7 +390,7 @@ class Composer:
     }
 
 
-def _say_nothing(*kinds: str, **members: Any) -> None:
+def _say_nothing(members: Mapping[str, Any], *kinds: str) -> None:
     pass
 
 

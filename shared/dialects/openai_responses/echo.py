@@ -26,6 +26,7 @@ _DEFAULTS: Mapping[str, Any] = {
 ENCRYPTED = "reasoning.encrypted_content"
 CODE_OUTPUTS = "code_interpreter_call.outputs"
 SOURCES = "web_search_call.action.sources"
+_PARTLY_SHOWN = ("reasoning", "code_interpreter_call", "web_search_call")
 
 
 def echoed(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,6 +49,8 @@ def echoed(body: Mapping[str, Any]) -> dict[str, Any]:
 def visible(item: Mapping[str, Any], include: Collection[str]) -> Mapping[str, Any]:
     """An output item as this client may see it: some members are shown only where `include` asks for them."""
     kind = item.get("type")
+    if kind not in _PARTLY_SHOWN:
+        return item
     if kind == "reasoning" and "encrypted_content" in item and ENCRYPTED not in include:
         return {name: value for name, value in item.items() if name != "encrypted_content"}
     if kind == "code_interpreter_call" and CODE_OUTPUTS not in include:

@@ -30,13 +30,14 @@ class MessageItem:
 
     def text_part(self) -> TextPart:
         if self._part is None:
-            self._tell("content_part.added", part=self._content(""))
+            self._say({**self._at, "part": self._content("")}, "response.content_part.added")
             self._part = TextPart(self._pieces, "response.output_text.delta", self._at, {"logprobs": []})
         return self._part
 
     def cite(self, citation: Citation) -> None:
         annotation = self.annotation(citation, self._before)
-        self._tell("output_text.annotation.added", annotation_index=len(self._annotations), annotation=annotation)
+        told = {"annotation_index": len(self._annotations), "annotation": annotation}
+        self._say({**self._at, **told}, "response.output_text.annotation.added")
         self._annotations.append(annotation)
 
     @staticmethod
@@ -56,26 +57,24 @@ class MessageItem:
 
     def refuse(self, refusal: str) -> None:
         self._refusal = refusal
-        self._tell("content_part.added", part={"type": "refusal", "refusal": ""})
-        self._tell("refusal.delta", delta=refusal)
-        self._tell("refusal.done", refusal=refusal)
-        self._tell("content_part.done", part={"type": "refusal", "refusal": refusal})
+        say, at = self._say, self._at
+        say({**at, "part": {"type": "refusal", "refusal": ""}}, "response.content_part.added")
+        say({**at, "delta": refusal}, "response.refusal.delta")
+        say({**at, "refusal": refusal}, "response.refusal.done")
+        say({**at, "part": {"type": "refusal", "refusal": refusal}}, "response.content_part.done")
 
     def close(self, status: str, text: str) -> dict[str, Any]:
         """The events of the end of its part, and the finished item; `text` is its own."""
         if self._refusal is not None:
             return {**self.head(), "status": status, "content": [{"type": "refusal", "refusal": self._refusal}]}
         part = self._content(text)
-        self._tell("output_text.done", text=part["text"], logprobs=part["logprobs"])
-        self._tell("content_part.done", part=part)
+        self._say({**self._at, "text": text, "logprobs": part["logprobs"]}, "response.output_text.done")
+        self._say({**self._at, "part": part}, "response.content_part.done")
         return {**self.head(), "status": status, "content": [part]}
 
     def _content(self, text: str) -> dict[str, Any]:
         logprobs, annotations = list(self._logprobs), list(self._annotations)
         return {"type": "output_text", "text": text, "annotations": annotations, "logprobs": logprobs}
-
-    def _tell(self, kind: str, **members: Any) -> None:
-        self._say(f"response.{kind}", **self._at, **members)
 
 
 def _token(candidate: Any) -> dict[str, Any]:

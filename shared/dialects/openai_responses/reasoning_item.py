@@ -18,15 +18,17 @@ class ReasoningItem:
 
     def begin_part(self) -> None:
         self.end_part()
-        self._tell("part.added", part={"type": "summary_text", "text": ""})
-        self.part = TextPart([], "response.reasoning_summary_text.delta", self._at())
+        at = self._at()
+        self._say({**at, "part": {"type": "summary_text", "text": ""}}, "response.reasoning_summary_part.added")
+        self.part = TextPart([], "response.reasoning_summary_text.delta", at)
 
     def end_part(self) -> None:
         if self.part is None:
             return
-        part = {"type": "summary_text", "text": "".join(self.part.pieces)}
-        self._tell("text.done", text=part["text"])
-        self._tell("part.done", part=part)
+        at, text = self._at(), "".join(self.part.pieces)
+        part = {"type": "summary_text", "text": text}
+        self._say({**at, "text": text}, "response.reasoning_summary_text.done")
+        self._say({**at, "part": part}, "response.reasoning_summary_part.done")
         self._summary.append(part)
         self.part = None
 
@@ -38,6 +40,3 @@ class ReasoningItem:
 
     def _at(self) -> dict[str, Any]:
         return {"item_id": self._id, "output_index": self._index, "summary_index": len(self._summary)}
-
-    def _tell(self, kind: str, **members: Any) -> None:
-        self._say(f"response.reasoning_summary_{kind}", **self._at(), **members)

@@ -3,65 +3,45 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from msgspec import Struct
+
 from shared.dialects.contract import Body, ReplyContext, Translation
 from shared.dialects.openai_responses.composer import Composer, response_id
 from shared.dialects.openai_responses.echo import echoed, visible_response
 from shared.dialects.openai_responses.errors import response_error
 from shared.dialects.openai_responses.options import ResponseOptions
 from shared.dialects.openai_responses.text_part import TextPart
-from shared.dialects.running_text import MARK, RunningText, around
+from shared.dialects.running_text import MARK, around
 from shared.errors import GatewayError
 from shared.events import BlockDelta, Event, Logprobs, Usage
 from shared.json_codec import encode, encode_string
 
 _FRAME = b'event: %b\ndata: {"type":"%b","sequence_number":%d,%b\n\n'
+_TEXT = b'event: %b\ndata: {"type":"%b","sequence_number":%%d,%b%%b%b\n\n'
 
 
-class _Running(RunningText, frozen=True):
-    """`head` is what stands before the number of a frame, `before` what stands between that and the text. `pieces`:
-    where the item gathers text."""
+class _Running(Struct, frozen=True):
+    """The block that an answer is in the middle of: `form` is a frame of its text, with places for the number and the
+    text; `pieces` is where the item gathers text."""
 
-    head: bytes
+    index: int
+    form: bytes
     pieces: list[str]
 
 
-class _Frames:
-    """What is said of a response, as frames numbered in their order, which `take` hands out."""
-
-    def __init__(self) -> None:
-        self._frames: list[bytes] = []
-        self._number = 0
-
-    def say(self, *kinds: str, **members: Any) -> None:
-        data = encode(members)[1:]
-        for kind in kinds:
-            name = kind.encode()
-            self._frames.append(_FRAME % (name, name, self._number, data))
-            self._number += 1
-
-    def take(self) -> bytes:
-        frames, self._frames = self._frames, []
-        return b"".join(frames)
-
-    @staticmethod
-    def running(block: int, part: TextPart) -> _Running:
-        head = f'event: {part.delta}\ndata: {{"type":"{part.delta}","sequence_number":'.encode()
-        before, after = around(encode({**part.before, "delta": MARK, **part.after})[1:])
-        return _Running(block, b"," + before, after + b"\n\n", head, part.pieces)
-
-    def more(self, running: _Running, text: str) -> bytes:
-        """The frame of text that goes out at once."""
-        running.pieces.append(text)
-        number, self._number = self._number, self._number + 1
-        return b"".join((running.head, b"%d" % number, running.before, encode_string(text), running.after))
+def _running(block: int, part: TextPart) -> _Running:
+    kind = part.delta.encode()
+    sample = encode({**part.before, "delta": MARK, **part.after})[1:].replace(b"%", b"%%")
+    return _Running(block, _TEXT % (kind, kind, *around(sample)), part.pieces)
 
 
 class ResponsesRenderer:
-    """Frames of one streamed response; always one terminal event, no `[DONE]`."""
+    """Frames of one streamed response, numbered in their order; always one terminal event, no `[DONE]`."""
 
     def __init__(self, translation: Translation, reply: ReplyContext) -> None:
-        self._frames = _Frames()
-        self._composer = Composer(translation.options, reply, self._frames.say)
+        self._composer = Composer(translation.options, reply, self._say)
+        self._frames: list[bytes] = []  # of what was said, until they are handed out
+        self._number = 0
         self._ended = False
         self._running: _Running | None = None
         self._hidden = -1  # the block whose text was last left out
@@ -70,17 +50,19 @@ class ResponsesRenderer:
         if type(event) is BlockDelta:
             running = self._running
             if running is not None and running.index == event.index:
-                return self._frames.more(running, event.text)
+                running.pieces.append(event.text)
+                number, self._number = self._number, self._number + 1
+                return running.form % (number, encode_string(event.text))
             return b"" if event.index == self._hidden else self._begin(event)
         if type(event) is not Logprobs:  # they come between the texts of a block and leave it as it is
             self._running, self._hidden = None, -1
         self._composer.feed(event)
-        return self._frames.take()
+        return self._take()
 
     def close(self, usage: Usage) -> bytes:
         self._ended = True
         self._composer.close(usage)
-        return self._frames.take()
+        return self._take()
 
     def fail(self, error: GatewayError) -> bytes:
         """Nothing where the terminal event is already out: a second one would contradict it."""
@@ -88,14 +70,14 @@ class ResponsesRenderer:
             return b""
         self._ended = True
         self._composer.fail(error)
-        return self._frames.take()
+        return self._take()
 
     def heartbeat(self) -> bytes:
         """An event and not a comment: Codex counts idle time from event to event."""
         if self._ended:
             return b""
         self._composer.beat()
-        return self._frames.take()
+        return self._take()
 
     @property
     def final(self) -> Mapping[str, Any] | None:
@@ -104,12 +86,25 @@ class ResponsesRenderer:
     def _begin(self, delta: BlockDelta) -> bytes:
         """The first text of a block; what follows it is framed alike."""
         part = self._composer.part(delta.index)
-        opening = self._frames.take()
+        opening = self._take()
         if part is None:
             self._running, self._hidden = None, delta.index
             return opening
-        self._running = running = self._frames.running(delta.index, part)
-        return opening + self._frames.more(running, delta.text)
+        self._running = _running(delta.index, part)
+        return opening + self.feed(delta)
+
+    def _say(self, members: Mapping[str, Any], *kinds: str) -> None:
+        data = encode(members)[1:]
+        for kind in kinds:
+            name = kind.encode()
+            self._frames.append(_FRAME % (name, name, self._number, data))
+            self._number += 1
+
+    def _take(self) -> bytes:
+        if not self._frames:
+            return b""
+        frames, self._frames = self._frames, []
+        return b"".join(frames)
 
 
 def renderer(translation: Translation, reply: ReplyContext) -> ResponsesRenderer:

@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import Struct
 
-Say = Callable[..., None]  # the types of one event or several, and as keywords what each of them holds
+Say = Callable[..., None]  # what an event holds besides its type, and the types of one event or several that hold it
 
 
 class TextPart(Struct, frozen=True):
