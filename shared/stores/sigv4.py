@@ -10,6 +10,8 @@ from msgspec import Struct
 
 from shared.http1 import header_lines
 
+_BLOCK = 64  # bytes of SHA-256's
+
 
 class SigningKeys(Struct, frozen=True):
     """Credentials as a function finds them in its environment; `token` "" for those of a user."""
@@ -44,9 +46,10 @@ class Signer:
             self._begin(stamp[:8])
         canonical = f"{self._before}{stamp}{self._after}{hashlib.sha256(body).hexdigest()}"
         text = f"AWS4-HMAC-SHA256\n{stamp}\n{self._scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-        mac = self._mac.copy()
-        mac.update(text.encode())
-        return b"x-amz-date: %b\r\n%b%b\r\n" % (stamp.encode(), self._credential, mac.hexdigest().encode())
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(text.encode())
+        outer.update(inner.digest())
+        return b"x-amz-date: %b\r\n%b%b\r\n" % (stamp.encode(), self._credential, outer.hexdigest().encode())
 
     def _begin(self, day: str) -> None:
         self._day = day
@@ -59,7 +62,10 @@ class Signer:
         key = f"AWS4{self._keys.secret_access_key}".encode()
         for step in (day, self._region, self._service, "aws4_request"):
             key = hmac.digest(key, step.encode(), "sha256")
-        self._mac = hmac.new(key, digestmod="sha256")  # copied for each request: half the price of a new one
+        # the two hashes of RFC 2104's HMAC, begun with the key: copying them is a third of a new HMAC's price
+        self._inner, self._outer = (
+            hashlib.sha256(bytes([byte ^ pad for byte in key.ljust(_BLOCK, b"\0")])) for pad in (0x36, 0x5C)
+        )
 
 
 @lru_cache(maxsize=2)
