@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from shared.http1_connection import HIGH_WATER, Connection, HttpFailure, is_token
 
-__all__ = ["Headers", "HttpClient", "HttpFailure", "Reply", "Request", "tls_context"]
+__all__ = ["Headers", "HttpClient", "HttpFailure", "Reply", "Request", "header_lines", "tls_context"]
 
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 
@@ -33,8 +33,8 @@ Headers = tuple[tuple[str, str], ...]
 
 
 class Request:
-    """What requests of one kind have in common, written and checked once: `send` adds what changes from one to the
-    next. `url` absolute, http or https, its path and query already quoted; content-length and host are added."""
+    """What requests of one kind have in common, written and checked once: `send` adds the lines that change from one to
+    the next. `url` absolute, http or https, its path and query already quoted; content-length and host are added."""
 
     __slots__ = ("bodiless_reply", "has_body", "head", "host", "origin", "port")
 
@@ -44,18 +44,13 @@ class Request:
         self.host, self.port = parts.hostname or "", parts.port
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         start = f"{method} {target} HTTP/1.1\r\nhost: {parts.netloc}\r\n".encode("latin-1")
-        self.head = start + b"".join([_line(name, value) for name, value in headers])
+        self.head = start + header_lines(headers)
         self.has_body = method in ("POST", "PUT", "PATCH")
         self.bodiless_reply = method == "HEAD"
 
-    def written(self, headers: Headers, body: bytes) -> bytes:
-        lines = [self.head]
-        for name, value in headers:
-            lines.append(_line(name, value))
-        if body or self.has_body:
-            lines.append(b"content-length: %d\r\n" % len(body))
-        lines += (b"\r\n", body)
-        return b"".join(lines)
+    def written(self, lines: bytes, body: bytes) -> bytes:
+        length = b"content-length: %d\r\n\r\n" % len(body) if body or self.has_body else b"\r\n"
+        return b"".join((self.head, lines, length, body))
 
 
 class Reply:
@@ -148,10 +143,10 @@ class HttpClient:
         self._context: ssl.SSLContext | None = None
         self._idle: dict[tuple[str, str], list[Connection]] = {}
 
-    async def send(self, request: Request, until: float = math.inf, headers: Headers = (), body: bytes = b"") -> Reply:
-        """The reply's head, to a request with these headers besides its own. Raises HttpFailure, and TimeoutError at
-        `until` in the loop's time."""
-        message = request.written(headers, body)
+    async def send(self, request: Request, until: float = math.inf, lines: bytes = b"", body: bytes = b"") -> Reply:
+        """The reply's head, to a request with these `header_lines` besides its own. Raises HttpFailure, and
+        TimeoutError at `until` in the loop's time."""
+        message = request.written(lines, body)
         connection = self._kept(request.origin) or await self._connect(request, until)
         try:
             await connection.exchange(message, request.bodiless_reply, self._write_s, until)
@@ -200,6 +195,11 @@ class HttpClient:
                 raise TimeoutError from error
             raise HttpFailure("no connection") from error
         return connection
+
+
+def header_lines(headers: Headers) -> bytes:
+    """As they stand in a message. Raises HttpFailure for what could be read as another header."""
+    return b"".join([_line(name, value) for name, value in headers])
 
 
 def _line(name: str, value: str) -> bytes:

@@ -39,8 +39,8 @@ _NANO = 1_000_000_000
 
 def usd(nano: int) -> str:
     """Nano-dollars as an exact decimal string."""
-    sign, nano = ("-", -nano) if nano < 0 else ("", nano)
-    return f"{sign}{nano // _NANO}.{nano % _NANO:09d}"
+    whole, rest = divmod(abs(nano), _NANO)
+    return f"{'-' if nano < 0 else ''}{whole}.{str(rest).zfill(9)}"
 
 
 class Outcome(Struct):

@@ -80,17 +80,16 @@ def _suspect(text: str) -> bool:
     return _BEARER in lowered or _KEY_HEADER in lowered
 
 
-Members = Mapping[str, Any] | Struct
+Members = dict[str, Any] | Struct
 """What a line says beside the members of every line. A structure has metrics and names its request."""
 
 
 class Line(Struct, frozen=True):
-    """One line: `moment` in epoch seconds, `invocation` as in `begin`, `outside` as in `record`."""
+    """One line: `moment` in epoch seconds, `kind` from `kind_of`, `invocation` as in `begin`, `outside` as in
+    `record`."""
 
     moment: float
-    level: str
-    message: str
-    logger: str
+    kind: str
     invocation: str
     members: Members
     exc: BaseException | None = None
@@ -113,16 +112,21 @@ class Line(Struct, frozen=True):
 
     def _head(self, members: Members) -> str:
         second = int(self.moment)
-        head = (
-            f'{{"timestamp":"{_second(second)}.{int((self.moment - second) * 1000):03d}+00:00"'
-            f',"level":{_quoted(self.level)},"message":{_quoted(self.message[:_MAX_FIELD])}'
-            f',"logger":{_quoted(self.logger)}'
-        )
+        millisecond = str(int((self.moment - second) * 1000)).zfill(3)
+        head = f'{{"timestamp":"{_second(second)}.{millisecond}+00:00",{self.kind}'
         if self.invocation:
             head += f',"aws_request_id":{_quoted(self.invocation)}'
-        if not isinstance(members, Struct) and "request_id" not in members and (request_id := REQUEST_ID.get()):
+        if isinstance(members, dict) and "request_id" not in members and (request_id := REQUEST_ID.get()):
             head += f',"request_id":{_quoted(request_id)}'
         return head
+
+
+def kind_of(level: str, message: str, logger: str) -> str:
+    """The members that lines of one kind have in common."""
+    return f'"level":{_quoted(level)},"message":{_quoted(message[:_MAX_FIELD])},"logger":{_quoted(logger)}'
+
+
+_own_kind = lru_cache(maxsize=128)(kind_of)  # the gateway's events are few, libraries' messages are not
 
 
 class JsonLines(logging.StreamHandler[TextIO]):
@@ -134,11 +138,9 @@ class JsonLines(logging.StreamHandler[TextIO]):
         try:
             line = Line(
                 record.created,
-                record.levelname,
-                _message(record),
-                record.name,
+                kind_of(record.levelname, _message(record), record.name),
                 getattr(record, "aws_request_id", ""),  # set by the runtime loop
-                getattr(record, "fields", {}),
+                dict(getattr(record, "fields", ())),
                 record.exc_info[1] if record.exc_info else None,
             )
             self.write(line.text())
@@ -150,16 +152,14 @@ class JsonLines(logging.StreamHandler[TextIO]):
         try:
             self.write(line.text())
         except Exception:
-            self.handleError(logging.makeLogRecord({"msg": line.message}))
+            self.handleError(logging.makeLogRecord({"msg": line.kind}))
 
     def write(self, text: str) -> None:
         """At once: what comes next may be the end of the process."""
-        self.acquire()
-        try:
+        assert self.lock is not None
+        with self.lock:
             self.stream.write(text + "\n")
             self.stream.flush()
-        finally:
-            self.release()
 
 
 @lru_cache(maxsize=2)
@@ -170,16 +170,16 @@ def _second(epoch_s: int) -> str:
 def _encoded(members: Members) -> str:
     """ASCII, so that no reader of lines sees a line end in a value."""
     try:
-        if isinstance(members, Struct):
-            return msgspec.json.encode(members).decode("ascii")
-        return orjson.dumps(members, default=_plain).decode("ascii")
+        if isinstance(members, dict):
+            return orjson.dumps(members, default=_plain).decode("ascii")
+        return msgspec.json.encode(members).decode("ascii")
     except (orjson.JSONEncodeError, OverflowError, UnicodeError):
         # a large integer, half a surrogate pair, a key that is no string; or only words in another alphabet
         return json.dumps(_mapping(members), default=_plain)
 
 
-def _mapping(members: Members) -> Mapping[str, Any]:
-    if not isinstance(members, Struct):
+def _mapping(members: Members) -> dict[str, Any]:
+    if isinstance(members, dict):
         return members
     values = zip(members.__struct_encode_fields__, structs.astuple(members), strict=True)
     return {name: value for name, value in values if value is not UNSET}
@@ -251,13 +251,14 @@ def record(
     """One line, made without a LogRecord, whose price would be that of the line itself. `outside` is all text among the
     members that is not the gateway's own: where it is given, the rest is not searched for secrets, but for an error's
     words."""
-    logger = METRICS if isinstance(members, Struct) or "_aws" in members else LOGGER
+    logger = LOGGER if isinstance(members, dict) and "_aws" not in members else METRICS
     if not logger.isEnabledFor(level):
         return
     name = logging.getLevelName(level)
-    for handler in logging.getLogger().handlers:
+    for handler in logging.root.handlers:
         if isinstance(handler, JsonLines):
-            handler.tell(Line(time.time(), name, event, logger.name, _INVOCATION.get(), members, exc, outside))
+            kind = _own_kind(name, event, logger.name)
+            handler.tell(Line(time.time(), kind, _INVOCATION.get(), members, exc, outside))
         elif level >= handler.level:  # not ours, as in tests
             error = None if exc is None else (type(exc), exc, exc.__traceback__)
             made = {"name": logger.name, "levelno": level, "levelname": name, "msg": event, "exc_info": error}

@@ -33,7 +33,7 @@ from shared.gemini.upstream_stream import (
     read_whole,
     timed_out,
 )
-from shared.http1 import Headers, HttpClient, HttpFailure, Reply, Request, tls_context
+from shared.http1 import Headers, HttpClient, HttpFailure, Reply, Request, header_lines, tls_context
 from shared.sse import MAX_EVENT_BYTES
 
 _MODEL = re.compile(r"[A-Za-z0-9._-]{1,100}")
@@ -137,10 +137,10 @@ class GeminiClient:
         wait, idle = self._patience(thinking)
         deadline = Deadline(deadline_s)
         request = _request(self._root, model, "streamGenerateContent", "?alt=sse")
-        headers, content = _changing(credential, deadline_s), _encoded(body)
+        lines, content = _changing(credential, deadline_s), _encoded(body)
         until = deadline.within(wait)  # one wait for the head and the first event together
         with self._breaker.watch(model):
-            reply = await self._send(request, until, headers, content)
+            reply = await self._send(request, until, lines, content)
             try:
                 stream = UpstreamStream(reply, deadline, idle)
                 await stream.begin(until)
@@ -162,10 +162,10 @@ class GeminiClient:
         """A plain call, `countTokens` or `batchEmbedContents` for example, and its JSON object. `patient` where
         the answer takes long to make. Same errors as `stream` before its first event."""
         request = _request(self._root, model, method, "")
-        headers, content = _changing(credential, deadline_s), _encoded(body)
+        lines, content = _changing(credential, deadline_s), _encoded(body)
         until = Deadline(deadline_s).within(self._timeouts.whole if patient else self._timeouts.first_byte)
         with self._breaker.watch(model):
-            reply = await self._send(request, until, headers, content)
+            reply = await self._send(request, until, lines, content)
             if reply.status != 200:
                 raise from_response(reply.status, await read_error(reply, until))
             parsed = parse_object(await read_whole(reply, MAX_EVENT_BYTES, until))
@@ -186,11 +186,11 @@ class GeminiClient:
         wait, idle = self._patience(thinking)
         deadline = Deadline(deadline_s)
         request = self._relay_request(call)
-        headers = tuple(dict(call.headers).items()) + _changing(credential, deadline_s)
+        changing = _changing(credential, deadline_s)
         # one wait for the head and the first bytes together
         until = deadline.within(self._timeouts.whole if call.patient else wait)
         with self._breaker.watch(_model_of(call.path)):
-            reply = await self._send(request, until, headers, call.body or b"")
+            reply = await self._send(request, until, _passed_on(call.headers) + changing, call.body or b"")
             if not 200 <= reply.status < 300:
                 raise from_response(reply.status, await read_error(reply, until))
         return reply, RelayReply(reply.status, reply.headers, Pieces(reply, until, deadline, idle))
@@ -210,9 +210,9 @@ class GeminiClient:
             raise GatewayError("upstream_invalid_response", "The upstream named an upload address elsewhere.")
         return Request(call.method, _with_query(call.url, call.query), _PLAIN_HEADERS)
 
-    async def _send(self, request: Request, until: float, headers: Headers, body: bytes) -> Reply:
+    async def _send(self, request: Request, until: float, lines: bytes, body: bytes) -> Reply:
         try:
-            return await self._http.send(request, until, headers, body)
+            return await self._http.send(request, until, lines, body)
         except HttpFailure as error:
             raise GatewayError("upstream_unreachable", "The upstream could not be reached.") from error
         except TimeoutError as error:
@@ -257,12 +257,25 @@ def _with_query(url: str, query: tuple[tuple[str, str], ...]) -> str:
     return url + ("&" if "?" in url else "?") + urlencode(query, safe="$;=") if query else url
 
 
-def _changing(credential: str, deadline_s: float | None) -> Headers:
-    """The headers that a call has of its own."""
+def _changing(credential: str, deadline_s: float | None) -> bytes:
+    """The header lines that a call has of its own."""
+    key = _key_line(credential)
+    return key if deadline_s is None else b"%bx-server-timeout: %d\r\n" % (key, max(1, int(deadline_s)))
+
+
+@lru_cache(64)
+def _key_line(credential: str) -> bytes:
     if not _CREDENTIAL.fullmatch(credential):
         raise GatewayError("upstream_auth", "The gateway's upstream credential is malformed.", reason="credentials")
-    key = ("x-goog-api-key", credential)
-    return (key,) if deadline_s is None else (key, ("x-server-timeout", str(max(1, int(deadline_s)))))
+    return header_lines((("x-goog-api-key", credential),))
+
+
+@lru_cache(64)
+def _passed_on(headers: Headers) -> bytes:
+    try:
+        return header_lines(tuple(dict(headers).items()))
+    except HttpFailure as error:
+        raise GatewayError("upstream_unreachable", "The upstream could not be reached.") from error
 
 
 def _model_of(path: str) -> str:

@@ -135,12 +135,18 @@ def reservation_nano(
     names = [model.id, model.effective, model.fallback_on_404]
     for link in model.fallbacks:
         names += (link.id, link.effective)
-    dearest = 0
-    for name in dict.fromkeys(names):
-        if name:
-            price = price_of(name, today)[0]
-            dearest = max(dearest, estimate_nano(price, input_tokens, output_tokens, service_tier=service_tier))
-    return dearest
+    prices = _prices(tuple(names), today)
+    return max([estimate_nano(price, input_tokens, output_tokens, service_tier=service_tier) for price in prices])
+
+
+@lru_cache(maxsize=256)
+def _prices(names: tuple[str | None, ...], today: date) -> list[Price]:
+    """Of these models; most names of a model have one price."""
+    prices: list[Price] = []
+    for name in names:
+        if name and (price := price_of(name, today)[0]) not in prices:
+            prices.append(price)
+    return prices
 
 
 def _trimmed(name: str) -> str:

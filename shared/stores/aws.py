@@ -7,7 +7,7 @@ client and called on threads of our own.
 import asyncio
 import random
 import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -175,14 +175,17 @@ class Aws:
         for service in services:
             await loop.run_in_executor(self._threads, self.client, service)
 
-    async def call(self, service: str, operation: str, *, patient: bool = False, **request: Any) -> Mapping[str, Any]:
+    def call(
+        self, service: str, operation: str, *, patient: bool = False, **request: Any
+    ) -> Coroutine[Any, Any, Mapping[str, Any]]:
         """One API call, `operation` as boto3 spells it. Raises AwsFailure."""
         if self._direct is None or not self._direct.serves(service, operation):
-            work = partial(self._call, service, operation, patient, request)
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            return self._in_thread(service, operation, patient, request)
         patience = _PATIENT if patient else _PATIENCE[service]
+        if patience.tries == 1:
+            return self._straight(self._direct, service, operation, request, patience.read)
         attempt = partial(self._straight, self._direct, service, operation, request, patience.read)
-        return await (attempt() if patience.tries == 1 else retrying(attempt, patience.tries))
+        return retrying(attempt, patience.tries)
 
     @staticmethod
     async def _straight(
@@ -195,6 +198,12 @@ class Aws:
             raise _refusal(f"{service}.{operation}", failure.code, failure.status, failure.body) from failure
         except (HttpFailure, TimeoutError) as failure:
             raise AwsFailure(f"{service}.{operation}", "ConnectionFailure") from failure
+
+    async def _in_thread(
+        self, service: str, operation: str, patient: bool, request: dict[str, Any]
+    ) -> Mapping[str, Any]:
+        work = partial(self._call, service, operation, patient, request)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def _call(self, service: str, operation: str, patient: bool, request: dict[str, Any]) -> Mapping[str, Any]:
         client = self.client(service, patient=patient)

@@ -80,16 +80,20 @@ class _CachedSecret:
 
     async def value(self, older_than: float | None = None) -> Any:
         """The value; read again where the last read is more than `older_than` seconds ago (None: never)."""
-        async with self._lock:
-            stale = older_than is not None and self._clock() - self._tried_at > older_than
-            if self._value is None or stale:
-                self._tried_at = self._clock()
-                try:
-                    self._value = await self._read()
-                except StoreUnavailable:
-                    if self._value is None:
-                        raise
-            return self._value
+        if self._is_due(older_than):
+            async with self._lock:
+                if self._is_due(older_than):  # else whoever held the lock has read it
+                    self._tried_at = self._clock()
+                    try:
+                        self._value = await self._read()
+                    except StoreUnavailable:
+                        if self._value is None:
+                            raise
+        return self._value
+
+    def _is_due(self, older_than: float | None) -> bool:
+        stale = older_than is not None and self._clock() - self._tried_at > older_than
+        return stale or self._value is None
 
     async def _read(self) -> Any:
         if not self._id:

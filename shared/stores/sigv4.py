@@ -8,6 +8,10 @@ from functools import lru_cache
 
 from msgspec import Struct
 
+from shared.http1 import header_lines
+
+_BLOCK = 64  # bytes of SHA-256's
+
 
 class SigningKeys(Struct, frozen=True):
     """Credentials as a function finds them in its environment; `token` "" for those of a user."""
@@ -34,29 +38,34 @@ class Signer:
         self._after = "\n".join(("", *lines[at + 1 :], "", self._names, ""))
         self._day = ""
 
-    def signed(self, body: bytes, now: float) -> tuple[tuple[str, str], ...]:
-        """The headers that prove who sends the request and that nobody changed it, besides those that never change;
-        `host` is for the HTTP client to write. `now` in epoch seconds."""
+    def signed(self, body: bytes, now: float) -> bytes:
+        """The header lines that prove who sends the request and that nobody changed it, besides those that never
+        change; `host` is for the HTTP client to write. `now` in epoch seconds."""
         stamp = _stamp(int(now))
         if stamp[:8] != self._day:
             self._begin(stamp[:8])
         canonical = f"{self._before}{stamp}{self._after}{hashlib.sha256(body).hexdigest()}"
         text = f"AWS4-HMAC-SHA256\n{stamp}\n{self._scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-        mac = self._mac.copy()
-        mac.update(text.encode())
-        return (("x-amz-date", stamp), ("authorization", self._credential + mac.hexdigest()))
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(text.encode())
+        outer.update(inner.digest())
+        return b"x-amz-date: %b\r\n%b%b\r\n" % (stamp.encode(), self._credential, outer.hexdigest().encode())
 
     def _begin(self, day: str) -> None:
         self._day = day
         self._scope = f"{day}/{self._region}/{self._service}/aws4_request"
-        self._credential = (
+        credential = (
             f"AWS4-HMAC-SHA256 Credential={self._keys.access_key_id}/{self._scope}, "
             f"SignedHeaders={self._names}, Signature="
         )
+        self._credential = header_lines((("authorization", credential),)).removesuffix(b"\r\n")
         key = f"AWS4{self._keys.secret_access_key}".encode()
         for step in (day, self._region, self._service, "aws4_request"):
             key = hmac.digest(key, step.encode(), "sha256")
-        self._mac = hmac.new(key, digestmod="sha256")  # copied for each request: half the price of a new one
+        # the two hashes of RFC 2104's HMAC, begun with the key: copying them is a third of a new HMAC's price
+        self._inner, self._outer = (
+            hashlib.sha256(bytes([byte ^ pad for byte in key.ljust(_BLOCK, b"\0")])) for pad in (0x36, 0x5C)
+        )
 
 
 @lru_cache(maxsize=2)

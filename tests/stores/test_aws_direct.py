@@ -36,7 +36,8 @@ def test_the_signature_is_botocores(service, token, monkeypatch):
     headers = {"content-type": "application/x-amz-json-1.1", "x-amz-target": "AmazonSSM.GetParameter"}
     signer = Signer(host, headers, SigningKeys("AKIDEXAMPLE", "secret/+", token), "eu-west-1", service)
     for moment in (NOW, NOW, NOW + timedelta(seconds=1), NOW + timedelta(days=1)):
-        ours = {**signer.headers, **dict(signer.signed(body, moment.timestamp()))}
+        signed = signer.signed(body, moment.timestamp()).decode().splitlines()
+        ours = {**signer.headers, **dict(line.split(": ", 1) for line in signed)}
         request = AWSRequest("POST", f"https://{host}/", headers={**headers, "host": host}, data=body)
         monkeypatch.setattr("botocore.auth.get_current_datetime", lambda now=moment: now.replace(tzinfo=None))
         SigV4Auth(Credentials("AKIDEXAMPLE", "secret/+", token or None), service, "eu-west-1").add_auth(request)

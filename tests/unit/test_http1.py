@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.http1 import HttpClient, HttpFailure, Reply, Request
+from shared.http1 import HttpClient, HttpFailure, Reply, Request, header_lines
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -297,7 +297,7 @@ async def test_the_same_request_is_sent_again_with_what_changes(server, client):
     server.pieces = [sized(b"ok")]
     request = Request("POST", f"{server.url}/a", (("x-one", "1"),))
     for number in (1, 2):
-        await body_of(await client.send(request, headers=(("x-two", str(number)),), body=b"x" * number))
+        await body_of(await client.send(request, lines=header_lines((("x-two", str(number)),)), body=b"x" * number))
     host = server.url.removeprefix("http://")
     head = f"POST /a HTTP/1.1\r\nhost: {host}\r\nx-one: 1\r\nx-two: %d\r\ncontent-length: %d\r\n\r\n"
     assert server.requests == [(head % (1, 1)).encode() + b"x", (head % (2, 2)).encode() + b"xx"]
@@ -345,7 +345,7 @@ async def test_a_header_cannot_smuggle_another(server, client, header):
     with pytest.raises(HttpFailure):
         await client.send(Request("GET", server.url, (header,)))
     with pytest.raises(HttpFailure):
-        await client.send(Request("GET", server.url), headers=(header,))
+        header_lines((header,))
     assert server.requests == []
 
 
