@@ -4,8 +4,8 @@ import asyncio
 import os
 import re
 import time
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Any
@@ -127,33 +127,11 @@ def _source_ip(scope: Scope) -> str:
     return client[0] if client else ""
 
 
-def in_time(exchange: Exchange) -> AbstractAsyncContextManager[None]:
+@asynccontextmanager
+async def in_time(exchange: Exchange) -> AsyncGenerator[None]:
     """Work on a buffered answer within the time left; raises `upstream_timeout`."""
-    return _InTime(exchange.remaining_s)
-
-
-class _InTime:
-    """`asyncio.timeout` for every answer, at a third of its price. What cancels the work besides is never taken for the
-    end of the time."""
-
-    __slots__ = ("_cancelling", "_late", "_seconds", "_task", "_timer")
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._late = False
-
-    async def __aenter__(self) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._task, self._cancelling = task, task.cancelling()
-        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._ring)
-
-    def _ring(self) -> None:
-        self._late = True
-        self._task.cancel()
-
-    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._timer.cancel()
-        ours = self._late and self._task.uncancel() <= self._cancelling
-        if isinstance(error, TimeoutError) or (ours and isinstance(error, asyncio.CancelledError)):
-            raise GatewayError("upstream_timeout", "The answer took longer than the time left.") from None
+    try:
+        async with asyncio.timeout(exchange.remaining_s):
+            yield
+    except TimeoutError:
+        raise GatewayError("upstream_timeout", "The answer took longer than the time left.") from None

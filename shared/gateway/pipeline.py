@@ -1,5 +1,6 @@
 """The life of a request: authenticate, resolve the model, admit, translate, call, render, settle."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any, cast
@@ -23,7 +24,7 @@ from shared.events import End, Event, Usage
 from shared.gateway import auth
 from shared.gateway.budgets import estimate
 from shared.gateway.choice import Choice
-from shared.gateway.context import Exchange, call_id, in_time
+from shared.gateway.context import Exchange, call_id
 from shared.gateway.fan_out import Answer, interleaved
 from shared.gateway.grounding_links import with_targets
 from shared.gateway.idempotency import adopt
@@ -235,9 +236,12 @@ class Pipeline:
 
     async def _buffered(self, call: Call) -> Response:
         choices: list[list[Event]] = [[] for _ in range(call.translation.choices)]
-        async with in_time(call.exchange), aclosing(self._events(call)) as events:
-            async for choice, burst in events:
-                choices[choice] += burst
+        try:
+            async with asyncio.timeout(call.exchange.remaining_s), aclosing(self._events(call)) as events:
+                async for choice, burst in events:
+                    choices[choice] += burst
+        except TimeoutError:
+            raise GatewayError("upstream_timeout", "The answer took longer than the time left.") from None
         body = await self._folded(choices, call)
         headers = call.headers() | {"x-gateway-cost-usd": usd(call.meter.cost())}
         return json_response(200, body, headers, after=call.meter.settle)
