@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route, Router, WebSocketRoute
+from starlette.routing import BaseRoute, Route, Router, WebSocketRoute, compile_path
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
@@ -38,6 +38,26 @@ _ACTION_MAKERS: tuple[tuple[frozenset[str], str, str], ...] = (
 _PROBES = ("/", "/api/hello", "/api/event_logging/batch")
 
 
+class Way(Route):
+    """Starlette's route to an ASGI application, without what it finds out about functions. The pattern of its path is
+    compiled when a path is first compared with it: some functions have dozens, and few of them ever meet a request."""
+
+    methods: set[str]
+
+    def __init__(self, path: str, app: ASGIApp, methods: Collection[str]) -> None:
+        self.path = path
+        self.endpoint = self.app = app
+        self.name = path
+        self.include_in_schema = False
+        self.methods = {*methods, "HEAD"} if "GET" in methods else set(methods)
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in ("path_regex", "path_format", "param_convertors"):
+            raise AttributeError(name)
+        self.path_regex, self.path_format, self.param_convertors = compile_path(self.path)
+        return getattr(self, name)
+
+
 class DataPlane(Router):
     """Starlette's router, but for how a request comes to its endpoint: a path without parameters is looked up and not
     searched. Between server and endpoint stands no middleware that every piece of an answer would pass and every cold
@@ -46,9 +66,9 @@ class DataPlane(Router):
 
     def __init__(self, routes: Sequence[BaseRoute], lifespan: Lifespan[Any] | None) -> None:
         super().__init__(routes=routes, lifespan=lifespan)
-        served = [route for route in routes if isinstance(route, Route)]
-        self._exact = {route.path: route for route in reversed(served) if not route.param_convertors}
-        self._patterns = [route for route in served if route.param_convertors]
+        served = [route for route in routes if isinstance(route, Way)]
+        self._exact = {route.path: route for route in reversed(served) if "{" not in route.path}
+        self._patterns = [(route.path.partition("{")[0], route) for route in served if "{" in route.path]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -60,10 +80,10 @@ class DataPlane(Router):
         path, method = scope["path"], scope["method"]
         route = self._exact.get(path)
         if route is not None:
-            return route.app if method in (route.methods or ()) else _unrouted
-        for route in self._patterns:
-            found = route.path_regex.match(path)
-            if found is not None and method in (route.methods or ()):
+            return route.app if method in route.methods else _unrouted
+        for start, route in self._patterns:
+            found = route.path_regex.match(path) if path.startswith(start) and method in route.methods else None
+            if found is not None:
                 scope["path_params"] = found.groupdict()  # texts all, which no convertor changes
                 return route.app
         return _unrouted
@@ -74,14 +94,14 @@ def build_app(
 ) -> DataPlane:
     """Routes of the named endpoints (all where None) and `/health`."""
     actions = _actions(services, endpoints)
-    routes: list[BaseRoute] = [Route("/health", Open({"status": "ok"}), methods=["GET"])]
+    routes: list[BaseRoute] = [Way("/health", Open({"status": "ok"}), ["GET"])]
     if endpoints is None or "messages" in endpoints:
-        routes += [Route(path, Open({}), methods=["GET", "POST"]) for path in _PROBES]
+        routes += [Way(path, Open({}), ["GET", "POST"]) for path in _PROBES]
     routes += [
-        Route(
+        Way(
             row.path,
             Endpoint(actions[row.action], services.settings, row),
-            methods=list(row.methods if row.shared else _METHODS),
+            row.methods if row.shared else _METHODS,
         )
         for row in ROWS
         if endpoints is None or row.endpoint in endpoints
