@@ -4,9 +4,9 @@ import importlib
 import os
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
-from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from shared.gateway import telemetry
@@ -26,16 +26,15 @@ from shared.stores.aws import Aws
 from shared.stores.cooldowns import DynamoCooldowns
 from shared.stores.dynamodb import DynamoLedger
 from shared.stores.key_stores import open_key_store
-from shared.stores.lambda_invoke import LambdaInvoker
 from shared.stores.owned_objects import DynamoOwnedObjects
 from shared.stores.protocols import Credential, Invoker, KeyStore, OriginSecrets, StoreUnavailable
-from shared.stores.responses import DynamoResponseStore
 from shared.stores.s3 import S3Objects
 from shared.stores.secrets import SecretsManagerOrigin, SecretsManagerStore
 from shared.stores.signatures import DynamoSignatureStore
 from shared.stores.sqs import SqsSettlementQueue
 
-type App = Starlette | OneAddress | FrontDoor
+if TYPE_CHECKING:
+    from shared.stores.responses import DynamoResponseStore
 
 _REQUIRED = ("USAGE_TABLE", "KEY_PARAMETER_PREFIX", "PEPPER_SECRET_ID", "SETTLE_QUEUE_URL")
 
@@ -49,26 +48,33 @@ class Stores(Struct, frozen=True):
     ledger: DynamoLedger
     signatures: DynamoSignatureStore
     queue: SqsSettlementQueue
-    responses: DynamoResponseStore
     owned: DynamoOwnedObjects
-    invoker: Invoker | None
     cooldowns: DynamoCooldowns
     origin: OriginSecrets | None  # None: whoever knows the address may ask
+    responses: "DynamoResponseStore | None" = None  # None, like the next: no Responses API here
+    invoker: Invoker | None = None
     objects: S3Objects | None = None  # None: clients leave no files here
 
 
-def open_stores(environ: Mapping[str, str], aws: Aws | None = None, *, patient: bool = False) -> Stores:
-    """`aws` None: the function's own account, by its environment; `patient` lets a key lookup take longer than a
-    function would wait, as a busy laptop may."""
+def open_stores(
+    environ: Mapping[str, str],
+    aws: Aws | None = None,
+    endpoints: Collection[str] | None = None,
+    *,
+    patient: bool = False,
+) -> Stores:
+    """`aws` None: the function's own account, by its environment; `endpoints` None: whatever any endpoint may need;
+    `patient` lets a key lookup take longer than a function would wait, as a busy laptop may."""
     missing = [name for name in _REQUIRED if not environ.get(name)]
     if missing:
         raise ConfigurationError(f"not set: {', '.join(missing)}")
     aws = aws or Aws(environ)
     table = environ["USAGE_TABLE"]
     pool = environ.get("GEMINI_POOL_SECRET_ID", "")
-    function_name = environ.get("AWS_LAMBDA_FUNCTION_NAME", "")
     origin = environ.get("ORIGIN_SECRET_ID", "")
     bucket = environ.get("UPLOAD_BUCKET", "")
+    stateful = endpoints is None or "responses" in endpoints
+    responses, invoker = _response_stores(environ, aws) if stateful else (None, None)
     return Stores(
         aws=aws,
         keys=open_key_store(environ, aws, patient=patient),
@@ -76,13 +82,23 @@ def open_stores(environ: Mapping[str, str], aws: Aws | None = None, *, patient: 
         ledger=DynamoLedger(aws, table),
         signatures=DynamoSignatureStore(aws, table),
         queue=SqsSettlementQueue(aws, environ["SETTLE_QUEUE_URL"]),
-        responses=DynamoResponseStore(aws, table),
         owned=DynamoOwnedObjects(aws, table),
-        invoker=LambdaInvoker(aws, function_name) if function_name else None,
         cooldowns=DynamoCooldowns(aws, table),
         origin=SecretsManagerOrigin(aws, origin) if origin else None,
+        responses=responses,
+        invoker=invoker,
         objects=S3Objects(aws, bucket) if bucket else None,
     )
+
+
+def _response_stores(environ: Mapping[str, str], aws: Aws) -> "tuple[DynamoResponseStore, Invoker | None]":
+    """Imported where they are opened: every other function's cold start would pay for them."""
+    from shared.stores.lambda_invoke import LambdaInvoker
+    from shared.stores.responses import DynamoResponseStore
+
+    function_name = environ.get("AWS_LAMBDA_FUNCTION_NAME", "")
+    invoker = LambdaInvoker(aws, function_name) if function_name else None
+    return DynamoResponseStore(aws, environ["USAGE_TABLE"]), invoker
 
 
 def _own_pool(environ: Mapping[str, str]) -> list[Credential]:
@@ -117,15 +133,15 @@ def open_services(settings: Settings, stores: Stores, directory: KeyDirectory | 
     )
 
 
-def data_plane(endpoints: Collection[str], environ: Mapping[str, str] = os.environ) -> App:
+def data_plane(endpoints: Collection[str], environ: Mapping[str, str] = os.environ) -> ASGIApp:
     """The app of a function that serves these endpoints, its stores warmed before the first request."""
     settings = Settings.from_env(environ)
     telemetry.configure(settings.log_level)
-    stores = open_stores(environ, Aws(environ, direct=True))
+    stores = open_stores(environ, Aws(environ, direct=True), endpoints)
     return guarded(build_app(open_services(settings, stores), endpoints, warming(stores)), stores)
 
 
-def both_planes(environ: Mapping[str, str] = os.environ) -> App:
+def both_planes(environ: Mapping[str, str] = os.environ) -> ASGIApp:
     """The app of a function that serves every path. FastAPI is imported by the control plane's first request only."""
     settings = Settings.from_env(environ)
     telemetry.configure(settings.log_level)
@@ -141,16 +157,16 @@ def both_planes(environ: Mapping[str, str] = os.environ) -> App:
     return guarded(OneAddress(build_app(services, None, warming(stores)), control), stores)
 
 
-def guarded(app: App, stores: Stores) -> App:
+def guarded(app: ASGIApp, stores: Stores) -> ASGIApp:
     """Behind the check that requests came in through the edge, where one is there."""
     return app if stores.origin is None else FrontDoor(app, stores.origin, outside)
 
 
-def warming(stores: Stores) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+def warming(stores: Stores) -> Callable[[object], AbstractAsyncContextManager[None]]:
     """A lifespan that pays for AWS's clients, and for the first look at the origin secret, before any request."""
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(app: object) -> AsyncIterator[None]:
         await stores.aws.warm("ssm", "secretsmanager", "dynamodb")
         if stores.origin is not None:
             try:

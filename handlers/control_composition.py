@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
-from handlers.composition import App, Stores, guarded, open_stores, warming
+from handlers.composition import Stores, guarded, open_stores, warming
 from shared.gateway import telemetry
 from shared.gateway.auth import Authenticator
 from shared.gateway.console.routes import console_routes
@@ -43,7 +44,7 @@ def client_addresses(text: str) -> Mapping[str, str]:
     return {name: url.rstrip("/") for name, url in value.items()}
 
 
-def control_plane(environ: Mapping[str, str] = os.environ) -> App:
+def control_plane(environ: Mapping[str, str] = os.environ) -> ASGIApp:
     """The app of the control function, its stores warmed before the first request."""
     telemetry.configure(Settings.from_env(environ).log_level)
     stores = open_stores(environ, patient=True)

@@ -5,7 +5,6 @@ import gc
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
-from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from handlers.composition import open_services, open_stores
@@ -29,7 +28,7 @@ def local_app(environ: Mapping[str, str]) -> ASGIApp:
     services = open_services(settings, stores, directory)  # one directory: a change of a key is seen at once
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(app: object) -> AsyncIterator[None]:
         await stores.aws.warm("ssm", "secretsmanager", "dynamodb", "sqs")
         gc.collect()
         gc.freeze()  # what start-up made stays, and need not be looked through again

@@ -6,10 +6,9 @@ import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.routing import BaseRoute, Route, Router, WebSocketRoute, compile_path
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
@@ -26,7 +25,6 @@ from shared.gateway.telemetry import begin, log, redact, refused
 
 Action = Callable[[Request, Exchange, Any, str], Awaitable[Response]]
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
-_BRACES = re.compile(r"\{[^}]*\}")
 _GOOGLE_PATHS = ("/v1beta/models", "/v1alpha/", "/upload/", "/ws/")
 # (endpoints, module, function in it): imported only where served, because each costs the cold start of every function
 _ACTION_MAKERS: tuple[tuple[frozenset[str], str, str], ...] = (
@@ -40,17 +38,37 @@ _ACTION_MAKERS: tuple[tuple[frozenset[str], str, str], ...] = (
 _PROBES = ("/", "/api/hello", "/api/event_logging/batch")
 
 
-class DataPlane(Starlette):
-    """Starlette, but for how a request comes to its endpoint: a path without parameters is looked up and not searched,
-    and between server and endpoint stands no middleware that every piece of an answer would pass. Endpoints answer
-    their own errors.
+class Way(Route):
+    """Starlette's route to an ASGI application, without what it finds out about functions. The pattern of its path is
+    compiled when a path is first compared with it: some functions have dozens, and few of them ever meet a request."""
+
+    methods: set[str]
+
+    def __init__(self, path: str, app: ASGIApp, methods: Collection[str]) -> None:
+        self.path = path
+        self.endpoint = self.app = app
+        self.name = path
+        self.include_in_schema = False
+        self.methods = {*methods, "HEAD"} if "GET" in methods else set(methods)
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in ("path_regex", "path_format", "param_convertors"):
+            raise AttributeError(name)
+        self.path_regex, self.path_format, self.param_convertors = compile_path(self.path)
+        return getattr(self, name)
+
+
+class DataPlane(Router):
+    """Starlette's router, but for how a request comes to its endpoint: a path without parameters is looked up and not
+    searched. Between server and endpoint stands no middleware that every piece of an answer would pass and every cold
+    start import. Endpoints answer their own errors.
     """
 
-    def __init__(self, routes: Sequence[BaseRoute], lifespan: Lifespan[Starlette] | None) -> None:
+    def __init__(self, routes: Sequence[BaseRoute], lifespan: Lifespan[Any] | None) -> None:
         super().__init__(routes=routes, lifespan=lifespan)
-        served = [route for route in routes if isinstance(route, Route)]
-        self._exact = {route.path: route for route in reversed(served) if not route.param_convertors}
-        self._patterns = [route for route in served if route.param_convertors]
+        served = [route for route in routes if isinstance(route, Way)]
+        self._exact = {route.path: route for route in reversed(served) if "{" not in route.path}
+        self._patterns = [(route.path.partition("{")[0], route) for route in served if "{" in route.path]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -62,29 +80,28 @@ class DataPlane(Starlette):
         path, method = scope["path"], scope["method"]
         route = self._exact.get(path)
         if route is not None:
-            return route.app if method in (route.methods or ()) else _unrouted
-        for route in self._patterns:
-            found = route.path_regex.match(path)
-            if found is not None and method in (route.methods or ()):
+            return route.app if method in route.methods else _unrouted
+        for start, route in self._patterns:
+            found = route.path_regex.match(path) if path.startswith(start) and method in route.methods else None
+            if found is not None:
                 scope["path_params"] = found.groupdict()  # texts all, which no convertor changes
                 return route.app
         return _unrouted
 
 
 def build_app(
-    services: Services, endpoints: Collection[str] | None = None, lifespan: Lifespan[Starlette] | None = None
+    services: Services, endpoints: Collection[str] | None = None, lifespan: Lifespan[Any] | None = None
 ) -> DataPlane:
     """Routes of the named endpoints (all where None) and `/health`."""
     actions = _actions(services, endpoints)
-    methods = _methods_by_pattern()
-    routes: list[BaseRoute] = [Route("/health", Open({"status": "ok"}), methods=["GET"])]
+    routes: list[BaseRoute] = [Way("/health", Open({"status": "ok"}), ["GET"])]
     if endpoints is None or "messages" in endpoints:
-        routes += [Route(path, Open({}), methods=["GET", "POST"]) for path in _PROBES]
+        routes += [Way(path, Open({}), ["GET", "POST"]) for path in _PROBES]
     routes += [
-        Route(
+        Way(
             row.path,
-            Endpoint(actions[row.action], services.settings, row, methods[_pattern(row)]),
-            methods=list(row.methods if row.shared else _METHODS),
+            Endpoint(actions[row.action], services.settings, row),
+            row.methods if row.shared else _METHODS,
         )
         for row in ROWS
         if endpoints is None or row.endpoint in endpoints
@@ -122,28 +139,25 @@ class Open:
 
 
 def _pattern(row: Row) -> str:
-    return _BRACES.sub("{}", row.path)
+    return re.sub(r"\{[^}]*\}", "{}", row.path)
 
 
-def _methods_by_pattern() -> Mapping[str, tuple[str, ...]]:
-    """Every method that some row serves under paths of one form, whatever the names of their parts."""
-    found: dict[str, set[str]] = {}
-    for row in ROWS:
-        found.setdefault(_pattern(row), set()).update(row.methods)
-    return {pattern: tuple(sorted(methods)) for pattern, methods in found.items()}
+def _allowed(row: Row) -> tuple[str, ...]:
+    """Every method that some row serves under paths of this one's form, whatever the names of their parts."""
+    pattern = _pattern(row)
+    return tuple(sorted({method for other in ROWS if _pattern(other) == pattern for method in other.methods}))
 
 
 class Endpoint:
-    """The ASGI application of one row. `allowed` are the methods that a refusal names."""
+    """The ASGI application of one row."""
 
-    def __init__(self, action: Action, settings: Settings, row: Row, allowed: tuple[str, ...]) -> None:
+    def __init__(self, action: Action, settings: Settings, row: Row) -> None:
         self._action = action
         self._timeout_s = settings.request_timeout_s
         self._row = row
-        self._allowed = allowed
         self._methods = frozenset(row.methods) | ({"HEAD"} if "GET" in row.methods else frozenset())
-        self._dialect = load(row.dialect)
-        self._of_several = row.action in ("files", "file") or row.endpoint == "models"  # kinds of clients
+        of_several = row.action in ("files", "file") or row.endpoint == "models"  # kinds of clients
+        self._dialect = None if of_several else load(row.dialect)
         self._query_key = row.endpoint in ("native", "models")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -160,12 +174,12 @@ class Endpoint:
         exchange = Exchange.begin(request, self._timeout_s)
         invocation = getattr(request.scope.get("aws.context"), "aws_request_id", None) or ""
         begin(exchange.request_id, header(request, b"traceparent")[:60], invocation)
-        dialect = load(_spoken(request, row)) if self._of_several else self._dialect
+        dialect = self._dialect or load(_spoken(request, row))
         try:
             if _respelled(request, row):
                 raise GatewayError("not_found", "Unknown path.")
             if request.method not in self._methods:
-                raise GatewayError("method_not_allowed", f"{request.method} is not allowed here.", allow=self._allowed)
+                raise GatewayError("method_not_allowed", f"{request.method} is not allowed here.", allow=_allowed(row))
             response = await self._action(request, exchange, dialect, row.endpoint)
             if "project" in request.path_params:  # free text that authorises nothing, of use to the operator only
                 log("addressed", request_id=exchange.request_id, **request.path_params)

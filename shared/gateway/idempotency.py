@@ -19,7 +19,7 @@ _RAW_HEADER = HEADER.encode()
 _LONGEST = 255
 _RID_LENGTH = 26  # of the request ids we make ourselves
 # made up by older SDKs for their own retries: nobody chose it, and refusing their retries would break them
-_OF_AN_SDK = re.compile(r"stainless-[a-z]+-retry-.*")
+_OF_AN_SDK = r"stainless-[a-z]+-retry-.*"
 
 
 def adopt(request: Request, key: KeyRecord, exchange: Exchange, body: bytes) -> None:
@@ -28,7 +28,7 @@ def adopt(request: Request, key: KeyRecord, exchange: Exchange, body: bytes) -> 
     if _RAW_HEADER not in headers_of(request):
         return
     named = [text for text in (value.strip(" \t") for value in request.headers.getlist(HEADER)) if text]
-    if not named or _OF_AN_SDK.fullmatch(named[0]):
+    if not named or re.fullmatch(_OF_AN_SDK, named[0]):
         return
     if len(set(named)) > 1 or len(named[0]) > _LONGEST or not named[0].isprintable():
         message = f"Idempotency-Key must be one value of at most {_LONGEST} printable characters."

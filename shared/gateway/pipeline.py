@@ -1,9 +1,10 @@
 """The life of a request: authenticate, resolve the model, admit, translate, call, render, settle."""
 
 import asyncio
+import importlib
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from msgspec import Struct
 from starlette.requests import Request
@@ -26,11 +27,9 @@ from shared.gateway.budgets import estimate
 from shared.gateway.choice import Choice
 from shared.gateway.context import Exchange, call_id
 from shared.gateway.fan_out import Answer, interleaved
-from shared.gateway.grounding_links import with_targets
 from shared.gateway.idempotency import adopt
 from shared.gateway.input_bounds import check_tools, refuse_routing
 from shared.gateway.kept_files import KeptFiles
-from shared.gateway.memory import Memory
 from shared.gateway.metering import Meter, settled_on_failure, usd
 from shared.gateway.request_body import read_body
 from shared.gateway.request_media import Fetcher, RequestMedia, answered, counted
@@ -55,6 +54,9 @@ from shared.stores.protocols import (
     SignatureStore,
     UploadSigner,
 )
+
+if TYPE_CHECKING:
+    from shared.gateway.memory import Memory
 
 
 class Services(Struct, frozen=True):
@@ -93,7 +95,7 @@ class Call(Struct):
     meter: Meter
     keeper: SignatureKeeper
     limits: LimitState
-    memory: Memory | None = None
+    memory: "Memory | None" = None
     counted: Usage | None = None  # of a prompt that was only counted, which costs nothing
     media: RequestMedia | None = None
 
@@ -121,6 +123,9 @@ class Pipeline:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._grounding: Any = None  # imported only where its links are to be resolved
+        if services.settings.resolve_grounding_urls:
+            self._grounding = importlib.import_module("shared.gateway.grounding_links")
 
     async def serve(self, request: Request, exchange: Exchange, dialect: Dialect, endpoint: str) -> Response:
         """The whole way of one request. Raises GatewayError for everything that fails before an answer began."""
@@ -137,7 +142,7 @@ class Pipeline:
         exchange: Exchange,
         dialect: Dialect,
         endpoint: str,
-        memory: Memory | None = None,
+        memory: "Memory | None" = None,
     ) -> Response:
         """The way of a body whose sender is known; `memory` only with a `StatefulDialect`."""
         settings = self._services.settings
@@ -155,7 +160,7 @@ class Pipeline:
         model: ResolvedModel,
         dialect: Dialect,
         keeper: SignatureKeeper,
-        memory: Memory | None = None,
+        memory: "Memory | None" = None,
         api_version: str = "",
     ) -> RequestContext:
         """What the translator of this body may know."""
@@ -183,7 +188,7 @@ class Pipeline:
         exchange: Exchange,
         dialect: Dialect,
         endpoint: str,
-        memory: Memory | None,
+        memory: "Memory | None",
     ) -> Call:
         services, settings = self._services, self._services.settings
         keeper = SignatureKeeper(services.signatures, key.acct, model, exchange.created)
@@ -230,8 +235,8 @@ class Pipeline:
         services, translation = self._services, call.translation
         shaper = Shaper(translation, lambda: call_id(call.dialect.TOOL_CALL_PREFIX))
         answer = answered(services.upstream, translation.request, call.model, call.exchange, call.meter, call.media)
-        if services.settings.resolve_grounding_urls:
-            answer = with_targets(answer, services.upstream.client.location, call.exchange)
+        if self._grounding is not None:
+            answer = self._grounding.with_targets(answer, services.upstream.client.location, call.exchange)
         return Choice(number, answer, shaper, call.keeper, call.meter.outcome)
 
     async def _buffered(self, call: Call) -> Response:

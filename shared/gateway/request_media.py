@@ -8,6 +8,7 @@ upstream cannot, and only for keys that may.
 import asyncio
 import base64
 import importlib
+import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any, Protocol
@@ -139,7 +140,7 @@ class RequestMedia:
             if uri in self._found:
                 continue
             file_id = uri
-            if found := KEPT_OBJECT.fullmatch(uri):
+            if found := re.fullmatch(KEPT_OBJECT, uri):
                 bucket, acct, file_id = found.groups()
                 if self._kept is None or (bucket, acct) != (self._kept.bucket, self._key.acct):
                     raise self._unknown(uri)

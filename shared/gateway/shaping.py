@@ -8,8 +8,8 @@ from shared.dialects.contract import Translation
 from shared.events import BlockDelta, BlockEnd, BlockStart, End, Event, ToolCall, Usage
 from shared.gemini.tool_names import restore
 
-_OPENING_FENCE = re.compile(r"\s*```(?:json|JSON)?[ \t]*\r?\n?")
-_CLOSING_FENCE = re.compile(r"\r?\n?```\s*$")
+_OPENING_FENCE = r"\s*```(?:json|JSON)?[ \t]*\r?\n?"
+_CLOSING_FENCE = r"\r?\n?```\s*$"
 
 
 class TextFilter:
@@ -73,15 +73,15 @@ class Unfence(TextFilter):
         if not self._opened:
             if len(self._held.lstrip()) < 12 and "\n" not in self._held.lstrip():
                 return ""  # not yet clear whether a fence opens
-            self._held = _OPENING_FENCE.sub("", self._held, count=1) if _fenced(self._held) else self._held
+            self._held = re.sub(_OPENING_FENCE, "", self._held, count=1) if _fenced(self._held) else self._held
             self._opened = True
         out, self._held = self._held[: -self._TAIL], self._held[-self._TAIL :]
         return out
 
     def flush(self) -> str:
         if not self._opened and _fenced(self._held):
-            self._held = _OPENING_FENCE.sub("", self._held, count=1)
-        out, self._held = _CLOSING_FENCE.sub("", self._held), ""
+            self._held = re.sub(_OPENING_FENCE, "", self._held, count=1)
+        out, self._held = re.sub(_CLOSING_FENCE, "", self._held), ""
         return out
 
 

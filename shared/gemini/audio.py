@@ -4,12 +4,12 @@ import re
 import struct
 
 DEFAULT_RATE = 24_000
-_RATE = re.compile(r"rate=(\d{4,6})")
+_RATE = r"rate=(\d{4,6})"
 
 
 def sample_rate(mime_type: str) -> int:
     """Samples a second from the MIME type's `rate`, else Gemini's usual 24,000."""
-    match = _RATE.search(mime_type)
+    match = re.search(_RATE, mime_type)
     return int(match.group(1)) if match else DEFAULT_RATE
 
 

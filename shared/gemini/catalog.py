@@ -100,10 +100,10 @@ _NAME = re.compile(
     r"(?:(?:models|google|gemini|anthropic)/)*[A-Za-z0-9][A-Za-z0-9._-]{0,127}(?:@[a-z0-9-]{1,32})?(?::search)?(?:\[1m\])?"
 )
 _UPSTREAM_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_FAMILY = re.compile(r"gemini-(\d+(?:\.\d+)?)(?:-|$)")
+_FAMILY = r"gemini-(\d+(?:\.\d+)?)(?:-|$)"
 _PREFIXES = ("models/", "google/", "gemini/", "anthropic/")
-_VERSION = re.compile(r"@[a-z0-9-]+$")
-_DATE = re.compile(r"-20\d{6}$")  # of Anthropic's dated names
+_VERSION = r"@[a-z0-9-]+$"
+_DATE = r"-20\d{6}$"  # of Anthropic's dated names
 
 
 class _Reading(Struct):
@@ -185,7 +185,7 @@ def capabilities_of(model: str) -> Capabilities:
         return _row_capabilities(profile, input_limit, output_limit)
     _, profile, input_limit, output_limit = next(entry for entry in UNKNOWN if entry[0] in model)
     capabilities = _row_capabilities(profile, input_limit, output_limit)
-    version = _FAMILY.match(model)
+    version = re.match(_FAMILY, model)
     if version and not capabilities.modalities:
         # Two unknown generations are not one family: a signature of the one would be refused by the other.
         return replace(capabilities, family=version[1])
@@ -254,13 +254,13 @@ def _strip(reading: _Reading) -> bool:
         reading.name = name.removesuffix("-thinking")
         reading.thinking, reading.include_thoughts = True, True
     elif "@" in name:
-        reading.name = _VERSION.sub("", name)
+        reading.name = re.sub(_VERSION, "", name)
     return reading.name != name
 
 
 def _undate(reading: _Reading, overrides: Mapping[str, object]) -> bool:
     """Takes a date off the name where a table knows the rest; else it stays, as part of a name nobody listed yet."""
-    bare = _DATE.sub("", reading.name)
+    bare = re.sub(_DATE, "", reading.name)
     if bare == reading.name or not (bare in overrides or bare in MODELS or bare in ALIASES):
         return False
     reading.name = bare

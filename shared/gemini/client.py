@@ -37,7 +37,7 @@ from shared.http1 import Headers, HttpClient, HttpFailure, Reply, Request, heade
 from shared.sse import MAX_EVENT_BYTES
 
 _MODEL = re.compile(r"[A-Za-z0-9._-]{1,100}")
-_RELAY_PATH = re.compile(r"[A-Za-z]{1,40}(?:/[A-Za-z0-9._-]{1,128})?(?::[A-Za-z]{1,64})?")
+_RELAY_PATH = r"[A-Za-z]{1,40}(?:/[A-Za-z0-9._-]{1,128})?(?::[A-Za-z]{1,64})?"
 _METHOD = re.compile(r"[A-Za-z]{1,64}")
 _CREDENTIAL = re.compile(r"[\x21-\x7e]{1,4096}")
 _PLAIN_HEADERS = (("accept-encoding", "identity"), ("user-agent", "serverless-gemini-gateway"))
@@ -246,7 +246,7 @@ def _request(root: str, model: str, method: str, query: str) -> Request:
 
 @lru_cache(256)
 def _relay_request(root: str, method: str, path: str, query: tuple[tuple[str, str], ...], upload: bool) -> Request:
-    if not _RELAY_PATH.fullmatch(path) or ".." in path:
+    if not re.fullmatch(_RELAY_PATH, path) or ".." in path:
         raise GatewayError("not_found", "There is no such path.")
     host, _, version = root.rpartition("/")
     url = f"{host}/upload/{version}/{path}" if upload else f"{root}/{path}"

@@ -11,7 +11,7 @@ from shared.events import Citation, JsonObject
 # Sources of a web search are named by links that lead through here; their titles are the hosts of the pages.
 REDIRECT_HOST = "vertexaisearch.cloud.google.com"
 
-_REDIRECT = re.compile(rf"https://{re.escape(REDIRECT_HOST)}(/[!-~]{{0,4000}})")
+_REDIRECT = rf"https://{re.escape(REDIRECT_HOST)}(/[!-~]{{0,4000}})"
 # The kinds of a grounding chunk that hold a link, in the order of preference.
 _SOURCES = ("web", "maps", "image", "retrievedContext")
 _LINKS = ("uri", "sourceUri")
@@ -92,7 +92,7 @@ def search_queries(metadata: Mapping[str, Any]) -> int:
 
 def redirect_path(url: str) -> str | None:
     """Path and query of a redirect of Google's, as they may stand in a request line; None for any other link."""
-    found = _REDIRECT.fullmatch(url)
+    found = re.fullmatch(_REDIRECT, url)
     return found[1] if found else None
 
 

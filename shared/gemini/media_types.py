@@ -80,7 +80,7 @@ _BARE = {
     "html": "text/html",
     "htm": "text/html",
 }
-_RATE = re.compile(r";\s*rate\s*=\s*(\d{4,6})")
+_RATE = r";\s*rate\s*=\s*(\d{4,6})"
 
 # Types whose first bytes are certain: data that does not start so is not of the type.
 _CERTAIN = frozenset(
@@ -119,7 +119,7 @@ def normalise_mime(text: str) -> str:
     lowered = text.strip().lower()
     kind = lowered.partition(";")[0].strip()
     if kind in ("audio/l16", "audio/pcm", "audio/pcm16", "pcm16", "pcm"):
-        rate = _RATE.search(lowered)
+        rate = re.search(_RATE, lowered)
         return f"audio/L16;rate={rate[1] if rate else 24000}"
     kind = _BARE.get(kind.removeprefix("."), kind)
     return _SPELLINGS.get(kind, kind)

@@ -18,8 +18,8 @@ __all__ = ["extract_markdown_images", "media_part", "normalise_mime", "sniff"]
 
 FILES_ROOT = "https://generativelanguage.googleapis.com/v1beta/"
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
-_FILE_NAME = re.compile(r"files/[A-Za-z0-9_-]{1,128}")
+_SCHEME = r"([A-Za-z][A-Za-z0-9+.-]*):"
+_FILE_NAME = r"files/[A-Za-z0-9_-]{1,128}"
 _SPACE = str.maketrans("", "", " \t\r\n\f\v")
 _STANDARD = str.maketrans("-_", "+/")
 _UNTYPED = frozenset({"", "application/octet-stream", "binary/octet-stream"})
@@ -37,11 +37,11 @@ def media_part(url_or_data: str, *, mime: str | None, param: str, filename: str 
     text = url_or_data.strip()
     if not text:
         raise GatewayError("invalid_request", "The media is empty.", param=param)
-    if _FILE_NAME.fullmatch(text):
+    if re.fullmatch(_FILE_NAME, text):
         return _linked(FILES_ROOT + text, mime, None)
-    if KEPT_FILE.fullmatch(text) or KEPT_OBJECT.fullmatch(text):
+    if KEPT_FILE.fullmatch(text) or re.fullmatch(KEPT_OBJECT, text):
         return _linked(text, mime, None)  # the gateway puts the upstream's own name in its place
-    scheme = _SCHEME.match(text)
+    scheme = re.match(_SCHEME, text)
     if scheme is None:
         return _inline(text, mime, filename, param)
     match scheme[1].lower():

@@ -28,7 +28,7 @@ _PER_CENT: Final = 100
 _PARTS: Final = 1_000 * _PER_CENT  # rates are per 1,000 tokens, tiers in percent
 
 # `-09-2025`, `-2025-12-01`, `-05-20`, `-001`, `-preview`: the same model at the same price.
-_TRAILER: Final = re.compile(r"-(?:\d{4}-\d{2}-\d{2}|\d{2}-\d{4}|\d{2}-\d{2}|\d+|preview)$")
+_TRAILER: Final = r"-(?:\d{4}-\d{2}-\d{2}|\d{2}-\d{4}|\d{2}-\d{2}|\d+|preview)$"
 
 
 class Rates(Struct, frozen=True):
@@ -152,7 +152,7 @@ def _prices(names: tuple[str | None, ...], today: date) -> list[Price]:
 def _trimmed(name: str) -> str:
     """The name, or what is left of it when trailers are taken off until the catalog knows it."""
     while name not in PRICES:
-        shorter = _TRAILER.sub("", name)
+        shorter = re.sub(_TRAILER, "", name)
         if shorter == name:
             break
         name = shorter

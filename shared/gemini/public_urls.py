@@ -3,6 +3,7 @@
 import ipaddress
 import re
 import unicodedata
+from functools import cache
 from urllib.parse import SplitResult, urlsplit
 
 from shared.errors import GatewayError
@@ -16,29 +17,6 @@ _YOUTUBE = frozenset({"youtube.com", "www.youtube.com", "m.youtube.com", "youtu.
 _GEMINI_HOSTS = frozenset({"generativelanguage.googleapis.com"})
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-# What some Python from 3.12 on calls global although it is not, or leads somewhere else: multicast, protocol
-# assignments, Azure's host, the 6to4 relays; site-local, segment routing, documentation, and the transition prefixes
-# that nobody on the internet answers at: IPv4-compatible, NAT64 of a local network, Teredo, 6to4.
-_DENIED = tuple(
-    ipaddress.ip_network(text)
-    for text in (
-        *("224.0.0.0/4", "192.0.0.0/24", "168.63.129.16/32", "192.88.99.0/24"),
-        *("ff00::/8", "fec0::/10", "5f00::/16", "3fff::/20"),
-        *("::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16"),
-    )
-)
-_EMBEDDING_IPV4 = tuple(
-    (ipaddress.IPv6Network(text), shift)
-    for text, shift in (
-        ("64:ff9b::/96", 0),
-        ("64:ff9b:1::/48", 0),
-        ("::/96", 0),
-        ("::ffff:0:0/96", 0),
-        ("::ffff:0:0:0/96", 0),
-        ("2002::/16", 80),
-    )
-)
 
 
 def is_youtube(url: str) -> bool:
@@ -63,7 +41,7 @@ def refuse_unless_public(url: str, param: str | None) -> None:
 
 def is_public_address(address: IPAddress) -> bool:
     """Whether an address is one of the open internet, embedded IPv4 addresses judged too."""
-    if any(address.version == network.version and address in network for network in _DENIED):
+    if any(address.version == network.version and address in network for network in _denied()):
         return False
     if isinstance(address, ipaddress.IPv6Address):
         inner = _embedded(address)
@@ -106,10 +84,27 @@ def _is_public_host(host: str) -> bool:
     return re.fullmatch(_HOST, name) is not None and name.rpartition(".")[2] not in _INSIDE
 
 
+@cache  # made for the first link: most requests hold none
+def _denied() -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    """What some Python from 3.12 on calls global although it is not, or leads somewhere else: multicast, protocol
+    assignments, Azure's host, the 6to4 relays; site-local, segment routing, documentation, and the transition prefixes
+    that nobody on the internet answers at: IPv4-compatible, NAT64 of a local network, Teredo, 6to4."""
+    ipv4 = ("224.0.0.0/4", "192.0.0.0/24", "168.63.129.16/32", "192.88.99.0/24")
+    ipv6 = ("ff00::/8", "fec0::/10", "5f00::/16", "3fff::/20", "::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16")
+    return tuple(ipaddress.ip_network(text) for text in (*ipv4, *ipv6))
+
+
+@cache
+def _embedding_ipv4() -> tuple[tuple[ipaddress.IPv6Network, int], ...]:
+    """The prefixes of IPv6 that hold an IPv4 address, and how many bits stand behind it."""
+    last = ("64:ff9b::/96", "64:ff9b:1::/48", "::/96", "::ffff:0:0/96", "::ffff:0:0:0/96")
+    return (*((ipaddress.IPv6Network(text), 0) for text in last), (ipaddress.IPv6Network("2002::/16"), 80))
+
+
 def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     if address.teredo is not None:
         return address.teredo[1]
-    for network, shift in _EMBEDDING_IPV4:
+    for network, shift in _embedding_ipv4():
         if address in network:
             return ipaddress.IPv4Address((int(address) >> shift) & 0xFFFFFFFF)
     return None

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 MAX_LENGTH = 64  # the older, narrower limit of the upstream's error texts; newer models take 128
 
 _VALID = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,63}")
-_FOREIGN = re.compile(r"[^A-Za-z0-9_.:-]")
+_FOREIGN = r"[^A-Za-z0-9_.:-]"
 # The models sometimes call a function by the name it has inside their own Python sandbox.
 _SANDBOX_PREFIXES = ("default_api.", "default_api:")
 
@@ -74,7 +74,7 @@ def _is_foreign(name: str) -> bool:
 def _spell(name: str) -> str:
     if _VALID.fullmatch(name):
         return name
-    spelled = _FOREIGN.sub("_", name)
+    spelled = re.sub(_FOREIGN, "_", name)
     if not re.match(r"[A-Za-z_]", spelled):
         spelled = f"_{spelled}"
     return _with_digest(spelled, name) if len(spelled) > MAX_LENGTH else spelled

@@ -2,7 +2,9 @@
 
 import gc
 
-gc.disable()  # until the application has started: asyncio's own import makes a good part of what is never garbage
+# Until the application has started: whatever an import makes stays, and asyncio's own makes a good part of it.
+# Collecting in between is a twentieth of a cold start.
+gc.disable()
 
 import asyncio  # noqa: E402
 import os  # noqa: E402

@@ -12,7 +12,7 @@ from typing import Any
 REQUEST_ID: ContextVar[str] = ContextVar("aws_request_id", default="")
 
 # The last barrier only; whoever logs leaves credentials out.
-_CREDENTIAL = re.compile(r"AIza[\w-]{10,}|sk-gw\d+_\w+|(?<=[Bb]earer )[^\s\"']+|(?<=[?&]key=)[^&\s\"']+")
+_CREDENTIAL = r"AIza[\w-]{10,}|sk-gw\d+_\w+|(?<=[Bb]earer )[^\s\"']+|(?<=[?&]key=)[^&\s\"']+"
 _MAX_TEXT = 4_000
 
 
@@ -54,7 +54,7 @@ def install(level: str) -> None:
 
 def redact(text: str) -> str:
     """The text without what looks like a credential, cut to 4,000 characters."""
-    return _CREDENTIAL.sub("***", text[:_MAX_TEXT])
+    return re.sub(_CREDENTIAL, "***", text[:_MAX_TEXT])
 
 
 def _record(*args: Any, **kwargs: Any) -> logging.LogRecord:

@@ -40,7 +40,6 @@ async def run(environ: Mapping[str, str], stock_command: Sequence[str]) -> int:
 async def _run(environ: Mapping[str, str], stock_command: Sequence[str]) -> int:
     address = environ["AWS_LAMBDA_RUNTIME_API"]
     connection = RuntimeConnection(address)
-    gc.disable()  # whatever an import makes stays: collecting in between is a twentieth of a cold start
     try:
         handler = load_handler(environ["_HANDLER"])
         if not hasattr(handler, "app"):
@@ -50,7 +49,7 @@ async def _run(environ: Mapping[str, str], stock_command: Sequence[str]) -> int:
     except (Exception, SystemExit) as error:
         await _report_init_error(connection, error)
         return 1
-    gc.freeze()
+    gc.freeze()  # whatever start-up made stays; until here `__main__` has kept the collector off
     gc.enable()
     if environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
         status = await pass_snapshot(connection)

@@ -1,11 +1,15 @@
 """What a hot handler imports is the user's wait."""
 
 import json
+import ssl
 import subprocess
 import sys
 from pathlib import Path
 
+import certifi
 import pytest
+
+from shared.http1 import tls_context
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {
@@ -27,6 +31,35 @@ def test_a_streaming_handler_leaves_the_heavy_libraries_out(module):
     assert loaded.isdisjoint(
         {"fastapi", "pydantic", "boto3", "botocore", "genai_prices", "h11", "mangum", "typer", "uvicorn", "yaml"}
     )
+
+
+OF_THE_RESPONSES_API = {
+    "shared.gateway.memory", "shared.gateway.sealing", "shared.stores.lambda_invoke", "shared.stores.responses",
+}  # fmt: skip
+OF_NO_STREAMING_FUNCTION = {  # as deployed by default
+    "html", "http.server", "importlib.resources", "shared.gateway.grounding_links", "shared.stores.secrets_keys",
+    "starlette.applications", "zipfile",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["chat_completions", "messages", "responses", "generate_content"])
+def test_a_streaming_handler_loads_what_its_own_endpoints_need(name):
+    code = f"import handlers.{name}, sys, json; print(json.dumps(sorted(sys.modules)))"
+    environment = ENVIRONMENT | {"GEMINI_BASE_URL": "https://upstream.example"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    loaded = set(json.loads(done.stdout))
+    assert ("shared.dialects.openai_chat" in loaded) == (name == "chat_completions")
+    assert loaded & (OF_THE_RESPONSES_API | OF_NO_STREAMING_FUNCTION) == (
+        OF_THE_RESPONSES_API if name == "responses" else set()
+    )
+
+
+def test_the_roots_of_trust_are_certifis():
+    trusted = ssl.create_default_context(cafile=certifi.where()).get_ca_certs(binary_form=True)
+    assert sorted(tls_context().get_ca_certs(binary_form=True)) == sorted(trusted)
+    assert len(trusted) > 100
 
 
 def test_a_function_without_its_configuration_says_what_is_missing():

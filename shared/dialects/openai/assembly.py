@@ -40,7 +40,7 @@ SERVICE_TIERS = {
 _FORM = frozenset(["stop", "logprobs", "top_logprobs", "response_format", "response_mime_type", "response_schema"])
 _FORM |= OUTPUTS
 _SETTINGS = frozenset(["safety_settings", "service_tier", "cached_content"])
-_CACHED_CONTENT = re.compile(r"cachedContents/[A-Za-z0-9_-]{1,128}")
+_CACHED_CONTENT = r"cachedContents/[A-Za-z0-9_-]{1,128}"
 
 
 class Generation(Struct, frozen=True):
@@ -143,7 +143,7 @@ def add_settings(request: GenerateContentRequest, params: Parameters, context: R
     cached = params.get("cached_content")
     if cached:
         name = string(cached.value, cached.path)
-        if not _CACHED_CONTENT.fullmatch(name):
+        if not re.fullmatch(_CACHED_CONTENT, name):
             raise invalid("Expected cachedContents/<id>.", cached.path)
         request["cachedContent"] = name
 

@@ -13,7 +13,7 @@ from msgspec import Struct, field
 
 from shared.gemini.signatures import is_dummy
 
-_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
+_BASE64 = r"[A-Za-z0-9+/_-]{8,}={0,2}"
 _STANDARD = str.maketrans("-_", "+/")
 _LITELLM_MARK = "__thought__"  # also Antigravity
 _BIFROST_MARK = "_ts_"
@@ -34,7 +34,7 @@ class MessageSignatures(Struct, frozen=True):
 
 def signature(value: Any) -> str | None:
     """The signature in standard padded base64 (a documented dummy as it is), or None where `value` cannot be one."""
-    if not isinstance(value, str) or not _BASE64.fullmatch(value):
+    if not isinstance(value, str) or not re.fullmatch(_BASE64, value):
         return None
     if is_dummy(value):
         return value

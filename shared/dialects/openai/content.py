@@ -29,8 +29,8 @@ _DETAIL = {
     "original": "MEDIA_RESOLUTION_HIGH",
 }
 _RISING = tuple(_DETAIL)
-_UPSTREAM_FILE = re.compile(r"files/[A-Za-z0-9_-]+|https?://.+", re.IGNORECASE)
-_OFFSET = re.compile(r"\d{1,7}(\.\d{1,9})?s")
+_UPSTREAM_FILE = r"(?i:files/[A-Za-z0-9_-]+|https?://.+)"
+_OFFSET = r"\d{1,7}(\.\d{1,9})?s"
 
 
 class MadePart(Struct, frozen=True):
@@ -190,7 +190,7 @@ def _file(item: Mapping[str, Any], where: str) -> Part:
 
 def _uploaded(value: Any, param: str, mime: str | None = None) -> Part:
     file_id = string(value, param)
-    if not _UPSTREAM_FILE.fullmatch(file_id) and not KEPT_FILE.fullmatch(file_id):
+    if not re.fullmatch(_UPSTREAM_FILE, file_id) and not KEPT_FILE.fullmatch(file_id):
         raise invalid("The file is not known. Send its content as file_data, or a Gemini file as files/<id>.", param)
     return media_part(file_id, mime=mime, param=param)
 
@@ -221,7 +221,7 @@ def video_metadata(value: Any, param: str) -> VideoMetadata:
 
 def _offset(value: Any, param: str) -> str:
     if isinstance(value, str):
-        if not _OFFSET.fullmatch(value):
+        if not re.fullmatch(_OFFSET, value):
             raise invalid("Expected seconds, such as 12.5s.", param)
         return value
     return f"{number(value, param, 0, 9_999_999):g}s"

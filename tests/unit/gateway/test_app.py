@@ -92,7 +92,7 @@ async def test_an_error_that_cannot_even_be_rendered_is_answered_and_raised(monk
 
     ways = iter((lambda *_: 1 / 0, app_module._refusal))
     monkeypatch.setattr(app_module, "_refusal", lambda *given: next(ways)(*given))
-    endpoint = Endpoint(fails, Settings(), ROWS[0], ("POST",))
+    endpoint = Endpoint(fails, Settings(), ROWS[0])
     status, _, body = await answer(endpoint, scope_of("POST", ROWS[0].path), raising=True)
     assert (status, json.loads(body)["error"]["message"][:15]) == (500, "Internal error.")
 
