@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 
+from cachetools import LRUCache
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -32,7 +33,7 @@ class Counter:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._known: dict[bytes, int] = {}  # the longest unasked first
+        self._known: LRUCache[bytes, int] = LRUCache(_REMEMBERED)
         self._asked: dict[bytes, asyncio.Task[int]] = {}  # what the upstream is counting right now
 
     async def serve(self, request: Request, exchange: Exchange, dialect: CountingDialect, endpoint: str) -> Response:
@@ -57,9 +58,8 @@ class Counter:
         if media is not None:
             return await counted(self._services.upstream, body, model_id, exchange, media)
         place = hashlib.sha256(model_id.encode() + encode(body)).digest()
-        known = self._known.pop(place, None)
+        known = self._known.get(place)
         if known is not None:
-            self._known[place] = known
             return known
         try:
             return await self._shared(place, body, model_id, exchange)
@@ -81,8 +81,6 @@ class Counter:
     async def _ask(self, place: bytes, body: GenerateContentRequest, model_id: str, exchange: Exchange) -> int:
         """Known before the call is over: who asks in between finds the one or the other."""
         tokens = self._known[place] = await self._services.upstream.count(body, model_id, exchange)
-        if len(self._known) > _REMEMBERED:
-            del self._known[next(iter(self._known))]
         return tokens
 
 

@@ -10,6 +10,7 @@ import time
 import zlib
 from collections.abc import Callable
 
+from cachetools import TTLCache
 from msgspec import Struct
 
 from shared.gateway.telemetry import hide
@@ -84,11 +85,6 @@ class _Known(Struct):
     retry_at: float = 0.0  # not asked again before, while the store is down
 
 
-class _Refused(Struct, frozen=True):
-    kid: str
-    until: float
-
-
 class KeyDirectory:
     """The registry as requests see it. `clock` gives epoch seconds.
 
@@ -101,7 +97,7 @@ class KeyDirectory:
         self._secrets = secret_store
         self._clock = clock
         self._known: dict[bytes, _Known] = {}  # right keys only, the longest unread first
-        self._unknown: dict[bytes, _Refused] = {}  # the oldest first
+        self._unknown: TTLCache[bytes, str] = TTLCache(_ENTRIES, _NEGATIVE_S, timer=clock)  # their kids
         self._flights: dict[str, asyncio.Task[KeyRecord | None]] = {}
 
     def remembered(self, text: str) -> KeyRecord | None:
@@ -119,8 +115,8 @@ class KeyDirectory:
         """Ask again about this kid: its record was changed in this process. Other processes follow within 60 s."""
         for digest in [digest for digest, known in self._known.items() if known.record.kid == kid]:
             del self._known[digest]
-        for digest in [digest for digest, refused in self._unknown.items() if refused.kid == kid]:
-            del self._unknown[digest]
+        for digest in [digest for digest, refused in self._unknown.items() if refused == kid]:
+            self._unknown.pop(digest, None)
 
     async def lookup(self, key: ParsedKey) -> KeyRecord | None:
         """The record of a right key that is in force now, else None. StoreUnavailable where nobody can say."""
@@ -137,8 +133,7 @@ class KeyDirectory:
         known = self._known.get(digest)
         if known is not None and (now - known.read_at < _FRESH_S or now < known.retry_at):
             return known.record
-        refused = self._unknown.get(digest)
-        if refused is not None and now < refused.until:
+        if digest in self._unknown:
             return None
         try:
             record = await self._read(key.kid)
@@ -150,9 +145,11 @@ class KeyDirectory:
             return known.record
         self._known.pop(digest, None)
         if record is None or not right:
-            _keep(self._unknown, digest, _Refused(key.kid, self._clock() + _NEGATIVE_S))
+            self._unknown[digest] = key.kid
             return None
-        _keep(self._known, digest, _Known(record, now))
+        self._known[digest] = _Known(record, now)
+        if len(self._known) > _ENTRIES:
+            del self._known[next(iter(self._known))]
         return record
 
     async def _read(self, kid: str) -> KeyRecord | None:
@@ -179,14 +176,6 @@ class KeyDirectory:
         """The same work for an unknown kid as for a wrong secret."""
         _, pepper = await named_pepper(self._secrets, record.pepper_id if record else None)
         return hmac.compare_digest(key_hash(pepper, key.secret), record.hash if record else _NO_HASH)
-
-
-def _keep[T](entries: dict[bytes, T], digest: bytes, entry: T) -> None:
-    """As the newest entry; the oldest makes room."""
-    entries.pop(digest, None)
-    entries[digest] = entry
-    if len(entries) > _ENTRIES:
-        del entries[next(iter(entries))]
 
 
 def _digest(text: str) -> bytes:

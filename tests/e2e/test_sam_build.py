@@ -23,7 +23,7 @@ HOST = "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
 MACHINE = {"x86_64": 62, "arm64": 183}  # e_machine of ELF
 # what the pinned requirements unpack; a new name here is a new dependency in every function of the kind
 SERVING = {
-    "anyio", "certifi", "h11", "handlers", "httpcore", "httpx", "idna", "mangum", "msgspec", "multipart",
+    "anyio", "cachetools", "certifi", "h11", "handlers", "httpcore", "httpx", "idna", "mangum", "msgspec", "multipart",
     "orjson", "python_multipart", "shared", "starlette", "stream-wrapper", "typing_extensions.py",
 }  # fmt: skip
 TOP_LEVEL = {
