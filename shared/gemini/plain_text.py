@@ -61,15 +61,8 @@ class PlainText(Struct, forbid_unknown_fields=True, gc=False):
     responseId: str = ""
 
 
-_decode = msgspec.json.Decoder(PlainText).decode
-
-
-def plain_text(data: bytes) -> PlainText | None:
-    """The chunk of these bytes; None where it is anything else, or no JSON."""
-    try:
-        return _decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+decode_plain_text = msgspec.json.Decoder(PlainText).decode
+NOT_PLAIN_TEXT = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # what it raises for all else
 
 
 def as_object(counters: Counters) -> Mapping[str, Any]:

@@ -70,13 +70,6 @@ class _Hop:
         self.candidate_seen = False
         self.block_reason: str | None = None
 
-    def count(self, text: str, kind: BlockKind) -> None:
-        if kind == "text":
-            self.text.append(text)
-            self.text_length += len(text)
-        else:
-            self.thought_length += len(text)
-
 
 class ReplyReader:
     """`feed` every chunk, then `close`. Function calls are held until a finish reason, because a parsed call may come
@@ -328,7 +321,11 @@ class ReplyReader:
         elif not hop.part_starts:  # a block that runs on from the hop before
             hop.part_starts.append(0 if kind == "text" else None)
         events.append(BlockDelta(self._open_index, text))
-        hop.count(text, kind)
+        if kind == "text":
+            hop.text.append(text)
+            hop.text_length += len(text)
+        else:
+            hop.thought_length += len(text)
         if signature:
             self._close_block(events, signature)
 

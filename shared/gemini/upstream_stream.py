@@ -7,7 +7,7 @@ from typing import Any
 
 from shared.errors import GatewayError
 from shared.gemini.errors import from_chunk, from_response
-from shared.gemini.plain_text import PlainText, plain_text
+from shared.gemini.plain_text import NOT_PLAIN_TEXT, PlainText, decode_plain_text
 from shared.http1 import HttpFailure, Reply
 from shared.json_codec import decode_reply
 from shared.sse import SseEvent, SseSplitter
@@ -149,7 +149,10 @@ def read_failure(error: Exception, *, begun: bool = True) -> GatewayError:
 
 
 def read_chunk(event: SseEvent) -> Chunk:
-    return plain_text(event.data) or parse_object(event.data, unwrap=event.kind == "bare")
+    try:
+        return decode_plain_text(event.data)
+    except NOT_PLAIN_TEXT:
+        return parse_object(event.data, unwrap=event.kind == "bare")
 
 
 def timed_out() -> GatewayError:

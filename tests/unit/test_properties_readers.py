@@ -17,7 +17,7 @@ from shared.events import BlockDelta, BlockEnd, BlockStart, End, Event, Start
 from shared.gateway.multipart import FormReader
 from shared.gemini import errors, grounding
 from shared.gemini.gif import first_frame_png
-from shared.gemini.plain_text import PlainText, plain_text
+from shared.gemini.plain_text import NOT_PLAIN_TEXT, PlainText, decode_plain_text
 from shared.gemini.reader import ReplyReader
 from shared.gemini.upstream_stream import parse_object, read_chunk
 from shared.sse import SseEvent
@@ -111,7 +111,8 @@ COUNTED = st.sampled_from(
 
 def briefly(chunk: Any) -> Any:
     """As it is read from its bytes, where they are no more than plain text."""
-    return plain_text(json.dumps(chunk).encode()) or chunk
+    read = read_chunk(SseEvent(json.dumps(chunk).encode()))
+    return read if type(read) is PlainText else chunk
 
 
 def said(reader: ReplyReader, chunks: list[Any]) -> list[Any]:
@@ -247,7 +248,8 @@ def test_what_is_no_json_is_no_plain_text(raw: bytes) -> None:
     try:
         parse_object(raw)
     except GatewayError:
-        assert plain_text(raw) is None
+        with pytest.raises(NOT_PLAIN_TEXT):
+            decode_plain_text(raw)
 
 
 def test_what_is_more_than_plain_text_is_read_in_full() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from shared.errors import GatewayError
-from shared.gemini.plain_text import plain_text
+from shared.gemini.plain_text import NOT_PLAIN_TEXT, decode_plain_text
 from shared.json_codec import decode_reply
 
 
@@ -30,21 +30,22 @@ def plain_texts(raws: Sequence[bytes], start: int) -> PlainTexts:
     """Those from `start` on, up to whatever is more than plain text, or no object at all."""
     count = characters = thought_characters = 0
     model_version = response_id = ""
-    for raw in islice(raws, start, None):
-        chunk = plain_text(raw)
-        if chunk is None:
-            break  # the first that is more
-        if chunk.responseId != response_id:
-            if count:
-                break
-            response_id = chunk.responseId
-        part = chunk.candidates[0].content.parts[0]
-        if part.thought:
-            thought_characters += len(part.text)
-        else:
-            characters += len(part.text)
-        model_version = model_version or chunk.modelVersion
-        count += 1
+    try:
+        for raw in islice(raws, start, None):
+            chunk = decode_plain_text(raw)
+            if chunk.responseId != response_id:
+                if count:
+                    break
+                response_id = chunk.responseId
+            part = chunk.candidates[0].content.parts[0]
+            if part.thought:
+                thought_characters += len(part.text)
+            else:
+                characters += len(part.text)
+            model_version = model_version or chunk.modelVersion
+            count += 1
+    except NOT_PLAIN_TEXT:
+        pass  # the first that is more
     return PlainTexts(count, characters, thought_characters, model_version, response_id)
 
 
