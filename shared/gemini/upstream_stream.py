@@ -53,12 +53,11 @@ class UpstreamStream:
             raise from_response(reply.status, await read_error(reply, until))
         if not reply.headers.get("content-type", "").lower().startswith("text/event-stream"):
             raise GatewayError("upstream_invalid_response", "The upstream answered a stream in another form.")
-        wait = until
+        await self._read(until, begun=False)
         while not self._events:
             if self._ended:
                 raise GatewayError("upstream_invalid_response", "The upstream's reply is empty.")
-            await self._read(wait, begun=False)
-            wait = min(until, self._deadline.within(self._idle_s))
+            await self._read(min(until, self._deadline.within(self._idle_s)), begun=False)
         first = read_chunk(self._events.pop(0))
         if type(first) is not PlainText and "error" in first:
             raise from_chunk(first["error"])
