@@ -43,10 +43,10 @@ class Counters(Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False)
     thoughtsTokenCount: int = 0
     cachedContentTokenCount: int = 0
     toolUsePromptTokenCount: int = 0
-    promptTokensDetails: list[_Detail] = []
-    candidatesTokensDetails: list[_Detail] = []
-    cacheTokensDetails: list[_Detail] = []
-    toolUsePromptTokensDetails: list[_Detail] = []
+    promptTokensDetails: list[_Detail] | None = None
+    candidatesTokensDetails: list[_Detail] | None = None
+    cacheTokensDetails: list[_Detail] | None = None
+    toolUsePromptTokensDetails: list[_Detail] | None = None
     serviceTier: str = ""
     trafficType: str = ""
 

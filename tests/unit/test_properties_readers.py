@@ -202,7 +202,7 @@ COUNTED_IN_FULL = {
     "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 22}, {"modality": "IMAGE", "tokenCount": 18}],
     "cacheTokensDetails": [{"modality": "TEXT", "tokenCount": 30}, {"modality": "AUDIO"}],
     "candidatesTokensDetails": [{"modality": "TEXT", "tokenCount": 7}],
-    "toolUsePromptTokensDetails": [],
+    "toolUsePromptTokensDetails": None,
     "serviceTier": "FLEX",
     "trafficType": "ON_DEMAND",
 }
@@ -215,6 +215,7 @@ ODD = st.sampled_from(
         {**_chunk_of({"text": "m", "thought": False}), "usageMetadata": {"promptTokenCount": 2**70}},
         {**_chunk_of({"text": ""}), "usageMetadata": COUNT, "modelVersion": None},
         {**_chunk_of({"text": "p"}), "usageMetadata": COUNTED_IN_FULL},
+        {**_chunk_of({"text": "o"}), "usageMetadata": {"promptTokenCount": 1, "promptTokensDetails": []}},
         {**_chunk_of({"text": "q", "thought": True}), "usageMetadata": COUNTED_IN_FULL, "modelVersion": "models/m"},
     ]
 )
