@@ -79,27 +79,29 @@ class SseSplitter:
     def _take_plain(self, data: bytes, events: list[SseEvent]) -> bytes:
         """Whole events of one data line with CRLF line ends, which is all that the upstream sends unless something is
         wrong; gives back what has to be read line by line."""
+        end = data.rfind(b"\r\n\r\n")
+        if end < 0:
+            return data
         whole = data
         if self._buffer:
-            if data.find(b"\r\n\r\n") < 0:
-                return data
             whole = bytes(self._buffer) + data
-        at = 0
-        while whole.startswith(b"data: ", at):
-            end = whole.find(b"\r", at)
-            if whole[end : end + 4] != b"\r\n\r\n" or whole.find(b"\n", at, end) >= 0:
-                break
-            value = whole[at + 6 : end]
-            if len(value) > self._max_event:
-                self._check_size(len(value))
-            events.append(SseEvent(value))
-            at = end + 4
-        if not at:
+            end += len(self._buffer)
+        if not whole.startswith(b"data: "):
             return data
+        values = [whole[6:end]]
+        if whole.find(b"\r") < end or whole.find(b"\n") < end:  # more than one event
+            values = values[0].split(b"\r\n\r\ndata: ")
+            content = b"".join(values)
+            if content.find(b"\r") >= 0 or content.find(b"\n") >= 0:
+                return data
+        if end > self._max_event:
+            self._check_size(max(map(len, values)))
+        events += [SseEvent(value) for value in values]
         self._started = True
-        self._buffer.clear()
-        self._searched = 0
-        return whole[at:]
+        if whole is not data:
+            self._buffer.clear()
+            self._searched = 0
+        return whole[end + 4 :]
 
     def _skip_bom(self) -> bool:
         """Whether the start is settled: a byte order mark may come in pieces."""

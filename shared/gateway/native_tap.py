@@ -84,10 +84,7 @@ class _Hop:
     def usage_metadata(self) -> Mapping[str, Any] | None:
         counters = self.counters
         if isinstance(counters, bytes):
-            try:
-                self.counters = counters = cast(Mapping[str, Any], parsed(counters)["usageMetadata"])
-            except GatewayError:  # beside them stands a number without end, which only a short look lets pass
-                self.counters = counters = None
+            self.counters = counters = cast(Mapping[str, Any], parsed(counters)["usageMetadata"])
         return counters
 
 

@@ -51,7 +51,7 @@ class NativeUpstream(Upstream):
                                 while attempt.reading:
                                     for shown in attempt.feed(await anext(reply.pieces, b"")):
                                         yield shown
-                            attempt.hop.follow(attempt.tap, may_go_on=call.join and self.may_hop(attempt.hop, exchange))
+                            attempt.hop.wanted = call.join and self.follow(attempt.hop, attempt.tap, exchange)
                         except GatewayError as error:
                             if not await self._resumed(attempt, error, exchange):
                                 raise

@@ -45,14 +45,6 @@ class Hop(Struct):
         """The same request again with the token on top: never the partial output."""
         return first if self.token is None else {**first, "continuationToken": self.token}
 
-    def follow(self, reader: Told, *, may_go_on: bool) -> None:
-        """After a whole hop: another one only for a new token, and only if this one brought something."""
-        token = reader.continuation_token
-        fruitful = reader.hop_output_seen and token != self.token
-        self.wanted = may_go_on and reader.finish == "CONTINUATION" and fruitful and token is not None
-        if self.wanted:
-            self.go_on(token)
-
     def go_on(self, token: str | None) -> None:
         self.number, self.token, self.refusals = self.number + 1, token, 0
 
@@ -177,7 +169,7 @@ class Upstream:
                                         yield events
                                     if attempt.failure is not None:
                                         raise attempt.failure
-                            attempt.hop.follow(attempt.reader, may_go_on=self.may_hop(attempt.hop, exchange))
+                            attempt.hop.wanted = self.follow(attempt.hop, attempt.reader, exchange)
                         except GatewayError as error:
                             hop, reader, fresh = attempt.hop, attempt.reader, attempt.fresh
                             if not await self.resume(hop, reader, error, fresh=fresh, exchange=exchange):
@@ -269,6 +261,17 @@ class Upstream:
                 "generateContent", progress.model_id, request, slot.key, deadline_s=deadline_s, patient=True
             )
         )
+
+    def follow(self, hop: Hop, reader: Told, exchange: Exchange) -> bool:
+        """Whether another hop follows a whole one, which `hop` then is: only for a new token, and only if this one
+        brought something."""
+        if reader.finish != "CONTINUATION" or not reader.hop_output_seen or not self.may_hop(hop, exchange):
+            return False
+        token = reader.continuation_token
+        if token is None or token == hop.token:
+            return False
+        hop.go_on(token)
+        return True
 
     def may_hop(self, hop: Hop, exchange: Exchange) -> bool:
         return hop.number < self.settings.max_hops and exchange.remaining_s >= _HOP_TIME_S

@@ -41,7 +41,7 @@ from shared.gemini.finish import (
     finish_class,
 )
 from shared.gemini.grounding import TextMap, citations, search_queries
-from shared.gemini.plain_text import PlainText
+from shared.gemini.plain_text import Counters, PlainText, TextPart, as_object
 from shared.gemini.usage import estimate_tokens, has_counters, read_usage
 
 # Shown by extensions only, and the last non-empty one counts: groundingMetadata is {} on all chunks but one.
@@ -59,7 +59,7 @@ class _Hop:
         self.part_starts: list[int | None] = []
         self.text_length = 0
         self.thought_length = 0
-        self.usage_metadata: Mapping[str, Any] | None = None
+        self.usage_metadata: Mapping[str, Any] | Counters | None = None
         self.usage_is_last = False  # no content and no finish after it
         self.finish = ""
         self.message: str | None = None
@@ -69,13 +69,6 @@ class _Hop:
         self.token_is_fresh = False
         self.candidate_seen = False
         self.block_reason: str | None = None
-
-    def count(self, text: str, kind: BlockKind) -> None:
-        if kind == "text":
-            self.text.append(text)
-            self.text_length += len(text)
-        else:
-            self.thought_length += len(text)
 
 
 class ReplyReader:
@@ -96,10 +89,12 @@ class ReplyReader:
         self._next_index = 0
         self._open_kind: BlockKind | None = None  # of the block that more text belongs to, if one is open
         self._open_index = 0
-        self._held: list[Mapping[str, Any]] = []
+        self._held: list[Mapping[str, Any] | TextPart] = []
         self._hop = _Hop(0)
         self._earlier: Usage | None = None
         self._usage: Usage | None = None  # as of the latest chunk, once it was asked for
+        self._first_metadata: Mapping[str, Any] | Counters | None = None  # of the chunk that started the answer
+        self._first_usage: Usage | None = None
         self._earlier_citations: list[Citation] = []
         self._metadata: dict[str, Any] = {}
 
@@ -127,7 +122,7 @@ class ReplyReader:
             self._usage = usage if self._earlier is None else self._earlier + usage
         return self._usage
 
-    def feed(self, chunk: Mapping[str, Any]) -> list[Event]:
+    def feed(self, chunk: Mapping[str, Any] | PlainText) -> list[Event]:
         """The events of one chunk. An error object raises the `GatewayError` that it means: its own kind before
         anything was read, `upstream_interrupted` with the finer word as `reason` after."""
         events: list[Event] = []
@@ -135,61 +130,26 @@ class ReplyReader:
         return events
 
     def feed_all(self, chunks: Iterable[Mapping[str, Any] | PlainText], events: list[Event]) -> None:
-        """The same for chunks that came together; on a failure `events` has what was said before it. The last is read
-        whole, for its count."""
+        """The same for chunks that came together; on a failure `events` has what was said before it."""
         self._usage = None
         for chunk in chunks:
             if type(chunk) is PlainText:
                 self._read_plain_text(chunk, events)
-            elif not self._read_more_text(chunk, events):
+            else:
                 self._read_chunk(chunk, events)
 
     def _read_plain_text(self, chunk: PlainText, events: list[Event]) -> None:
+        """What `_read_chunk` would do with it."""
         hop, part = self._hop, chunk.candidates[0].content.parts[0]
-        hop.chunk_seen = hop.candidate_seen = True
-        hop.usage_is_last = hop.token_is_fresh = False
         if not self._identified:
-            self._identify({"modelVersion": chunk.modelVersion, "responseId": chunk.responseId}, events)
-        if self._held:
-            self._held.append({"text": part.text, "thought": True} if part.thought else {"text": part.text})
-        elif part.text:
-            self._read_text(part.text, "reasoning" if part.thought else "text", None, events)
-
-    def _read_more_text(self, chunk: Mapping[str, Any], events: list[Event]) -> bool:
-        """Nearly every chunk says nothing but some more text, and a count: whether this one did, and was read. It does
-        what `_read_chunk` would."""
-        if not self._identified:
-            return False
-        try:
-            (candidate,) = chunk["candidates"]
-            (part,) = candidate["content"]["parts"]
-            metadata = chunk["usageMetadata"]
-            text, counted = part["text"], metadata["promptTokenCount"]
-        except (KeyError, TypeError, ValueError):
-            return False
-        if counted is None or "error" in chunk or "promptFeedback" in chunk:
-            return False
-        if len(candidate) > 2 or (len(candidate) == 2 and candidate.get("index") != 0):
-            return False  # it says more
+            self._identify(chunk.modelVersion, chunk.responseId, chunk.usageMetadata, events)
+        hop.usage_metadata = chunk.usageMetadata
+        hop.chunk_seen = hop.candidate_seen = hop.usage_is_last = True
+        hop.token_is_fresh = False
         if self._held:
             self._held.append(part)
-        elif not self._run_on(part, text, events):
-            return False
-        hop = self._hop
-        hop.token_is_fresh = False
-        hop.usage_metadata, hop.usage_is_last = metadata, True
-        return True
-
-    def _run_on(self, part: Mapping[str, Any], text: Any, events: list[Event]) -> bool:
-        """Whether a part is more text of the open block and nothing else, and was read."""
-        hop, kind = self._hop, self._open_kind
-        if kind is None or type(text) is not str or not text or not hop.part_starts:
-            return False
-        if len(part) != 1 if kind == "text" else len(part) != 2 or part.get("thought") is not True:
-            return False
-        events.append(BlockDelta(self._open_index, text))
-        hop.count(text, kind)
-        return True
+        elif part.text:
+            self._read_text(part.text, "reasoning" if part.thought else "text", None, events)
 
     def _read_chunk(self, chunk: Mapping[str, Any], events: list[Event]) -> None:
         if not isinstance(chunk, dict):
@@ -198,7 +158,7 @@ class ReplyReader:
             raise self._failure(chunk)
         self._hop.chunk_seen = True
         if not self._identified:
-            self._identify(chunk, events)
+            self._identify(chunk.get("modelVersion"), chunk.get("responseId"), chunk.get("usageMetadata"), events)
         candidates = chunk.get("candidates")
         for candidate in candidates if isinstance(candidates, list) else ():
             if isinstance(candidate, dict) and not candidate.get("index"):  # none means 0
@@ -246,8 +206,7 @@ class ReplyReader:
         word = error.reason or error.kind.removeprefix("upstream_")
         return GatewayError("upstream_interrupted", error.message, retry_after=error.retry_after, reason=word)
 
-    def _identify(self, chunk: Mapping[str, Any], events: list[Event]) -> None:
-        version, response_id = chunk.get("modelVersion"), chunk.get("responseId")
+    def _identify(self, version: Any, response_id: Any, metadata: Any, events: list[Event]) -> None:
         if not self.model_version and isinstance(version, str):
             self.model_version = version.rpartition("/")[2]
         if not self.response_id and isinstance(response_id, str):
@@ -255,9 +214,9 @@ class ReplyReader:
         self._identified = bool(self.model_version and self.response_id)
         if not self.started:
             self.started = True
-            metadata = chunk.get("usageMetadata")
-            counted = read_usage(metadata) if isinstance(metadata, dict) and has_counters(metadata) else None
-            events.append(Start(self.response_id, self.model_version, counted))
+            if type(metadata) is Counters or has_counters(metadata):
+                self._first_metadata, self._first_usage = metadata, _read_usage(metadata, 0, 0)
+            events.append(Start(self.response_id, self.model_version, self._first_usage))
 
     def _read_candidate(self, candidate: Mapping[str, Any], events: list[Event]) -> None:
         hop = self._hop
@@ -303,7 +262,7 @@ class ReplyReader:
 
     def _hop_usage(self) -> Usage:
         """The latest usage object as a whole; counts are estimates where content came after it or none came at all."""
-        hop = self._hop
+        hop, first = self._hop, self._first_usage
         text, thoughts = hop.text_length, hop.thought_length
         if hop.usage_metadata is None:
             usage = Usage(
@@ -311,8 +270,10 @@ class ReplyReader:
                 reasoning_tokens=estimate_tokens(thoughts),
                 estimated=hop.chunk_seen,
             )
+        elif first is not None and not first.estimated and hop.usage_metadata is self._first_metadata:
+            usage = first
         else:
-            usage = read_usage(hop.usage_metadata, text_characters=text, thought_characters=thoughts)
+            usage = _read_usage(hop.usage_metadata, text, thoughts)
         outdated = hop.usage_metadata is not None and not hop.usage_is_last
         searches = search_queries(hop.grounding) if hop.grounding else 0
         if outdated or searches:
@@ -324,7 +285,10 @@ class ReplyReader:
         held, self._held = self._held, []
         void = finish in ("fault", "account")
         for part in held:
-            if not (self._run_on(part, part.get("text"), events) or (void and "functionCall" in part)):
+            if type(part) is TextPart:
+                if part.text:
+                    self._read_text(part.text, "reasoning" if part.thought else "text", None, events)
+            elif not (void and "functionCall" in part):
                 self._read_part(part, events)
 
     def _read_part(self, part: Mapping[str, Any], events: list[Event]) -> None:
@@ -357,7 +321,11 @@ class ReplyReader:
         elif not hop.part_starts:  # a block that runs on from the hop before
             hop.part_starts.append(0 if kind == "text" else None)
         events.append(BlockDelta(self._open_index, text))
-        hop.count(text, kind)
+        if kind == "text":
+            hop.text.append(text)
+            hop.text_length += len(text)
+        else:
+            hop.thought_length += len(text)
         if signature:
             self._close_block(events, signature)
 
@@ -392,6 +360,11 @@ class ReplyReader:
         if not hop.grounding.get("groundingSupports"):
             return []
         return citations(hop.grounding, TextMap("".join(hop.text), hop.part_starts, hop.text_offset))
+
+
+def _read_usage(metadata: Mapping[str, Any] | Counters, text: int, thoughts: int) -> Usage:
+    counted = as_object(metadata) if type(metadata) is Counters else metadata
+    return read_usage(counted, text_characters=text, thought_characters=thoughts)
 
 
 def _logprobs(result: Mapping[str, Any]) -> Logprobs:

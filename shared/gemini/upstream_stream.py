@@ -2,13 +2,12 @@
 
 import asyncio
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import zip_longest
+from collections.abc import Mapping
 from typing import Any
 
 from shared.errors import GatewayError
 from shared.gemini.errors import from_chunk, from_response
-from shared.gemini.plain_text import PlainText, plain_text
+from shared.gemini.plain_text import NOT_PLAIN_TEXT, PlainText, decode_plain_text
 from shared.http1 import HttpFailure, Reply
 from shared.json_codec import decode_reply
 from shared.sse import SseEvent, SseSplitter
@@ -17,7 +16,6 @@ ERROR_BYTES = 1024 * 1024
 
 Chunk = Mapping[str, Any] | PlainText
 Burst = list[Chunk]  # chunks that arrived together: what one wake-up brings is carried on as one
-_MANY = 4  # that a look for plain text is worth it
 
 
 class Deadline:
@@ -55,15 +53,13 @@ class UpstreamStream:
             raise from_response(reply.status, await read_error(reply, until))
         if not reply.headers.get("content-type", "").lower().startswith("text/event-stream"):
             raise GatewayError("upstream_invalid_response", "The upstream answered a stream in another form.")
-        wait = until
+        await self._read(until, begun=False)
         while not self._events:
             if self._ended:
                 raise GatewayError("upstream_invalid_response", "The upstream's reply is empty.")
-            await self._read(wait, begun=False)
-            wait = min(until, self._deadline.within(self._idle_s))
-        event = self._events.pop(0)
-        first = parse_object(event.data, unwrap=event.kind == "bare")
-        if "error" in first:
+            await self._read(min(until, self._deadline.within(self._idle_s)), begun=False)
+        first = read_chunk(self._events.pop(0))
+        if type(first) is not PlainText and "error" in first:
             raise from_chunk(first["error"])
         self._first = [first]
 
@@ -81,8 +77,8 @@ class UpstreamStream:
         events, self._events = self._events, []
         burst: Burst = []
         try:
-            for chunk in _parsed(events):
-                burst.append(chunk)
+            for event in events:
+                burst.append(read_chunk(event))
         except GatewayError:
             if not burst:
                 raise
@@ -151,14 +147,11 @@ def read_failure(error: Exception, *, begun: bool = True) -> GatewayError:
     return GatewayError("upstream_unreachable", "The upstream could not be reached.")
 
 
-def _parsed(events: Sequence[SseEvent]) -> Iterator[Chunk]:
-    """The chunks one by one; what another chunk of plain text follows is plain text only, as that one counts anew."""
-    plain = [plain_text(event.data) if event.kind == "event" else None for event in events if len(events) >= _MANY]
-    for event, chunk, next_chunk in zip_longest(events, plain, plain[1:]):
-        if chunk is not None and next_chunk is not None:
-            yield chunk
-        else:
-            yield parse_object(event.data, unwrap=event.kind == "bare")
+def read_chunk(event: SseEvent) -> Chunk:
+    try:
+        return decode_plain_text(event.data)
+    except NOT_PLAIN_TEXT:
+        return parse_object(event.data, unwrap=event.kind == "bare")
 
 
 def timed_out() -> GatewayError:

@@ -16,7 +16,7 @@ from shared.events import Usage
 from shared.gateway.shaping import Shaper
 from shared.gemini.catalog import resolve
 from shared.gemini.reader import ReplyReader
-from shared.json_codec import decode_reply
+from shared.gemini.upstream_stream import read_chunk
 from shared.sse import SseSplitter
 from tests.bench import bodies
 from tests.bench.replies import Ask, body_of
@@ -57,7 +57,7 @@ def _through(name: str) -> Callable[[], int]:
         size = 0
         for wire in bodies.stream_events("fast"):
             for event in splitter.feed(wire):
-                for shaped in shaper.feed_all(reader.feed(decode_reply(event.data))):
+                for shaped in shaper.feed_all(reader.feed(read_chunk(event))):
                     size += len(renderer.feed(shaped, 0))
         for shaped in shaper.feed_all(reader.close()):
             size += len(renderer.feed(shaped, 0))

@@ -1,6 +1,5 @@
 """A recorded reply as the events that a dialect renders: split, read, shaped."""
 
-import json
 from collections.abc import Iterable
 
 from shared.dialects.contract import Translation
@@ -8,6 +7,7 @@ from shared.errors import GatewayError
 from shared.events import Event
 from shared.gateway.shaping import Shaper
 from shared.gemini.reader import ReplyReader
+from shared.gemini.upstream_stream import read_chunk
 from shared.sse import SseSplitter
 
 
@@ -21,7 +21,7 @@ def shaped_events(pieces: Iterable[bytes], prefix: str) -> tuple[list[Event], Ga
     try:
         frames = [frame for piece in pieces for frame in splitter.feed(piece)] + splitter.close()
         for frame in frames:
-            events += [out for event in reader.feed(json.loads(frame.data)) for out in shaper.feed(event)]
+            events += [out for event in reader.feed(read_chunk(frame)) for out in shaper.feed(event)]
         events += [out for event in reader.close() for out in shaper.feed(event)]
     except GatewayError as error:
         return events, error

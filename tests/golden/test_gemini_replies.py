@@ -16,6 +16,7 @@ import pytest
 from shared.errors import GatewayError
 from shared.events import BlockDelta, BlockEnd, BlockStart, Citation, End, Event, Media, Start, ToolCall
 from shared.gemini.reader import ReplyReader
+from shared.gemini.upstream_stream import read_chunk
 from shared.sse import SseSplitter
 
 FOLDER = Path(__file__).parent / "gemini_replies"
@@ -66,7 +67,7 @@ def read_chunks(chunks: Iterable[Any]) -> list[Event] | str:
 def read_bytes(pieces: Iterable[bytes]) -> list[Event] | str:
     splitter = SseSplitter()
     events = [event for piece in pieces for event in splitter.feed(piece)] + splitter.close()
-    return read_chunks(json.loads(event.data) for event in events)
+    return read_chunks(read_chunk(event) for event in events)
 
 
 def cut(data: bytes, seed: int) -> list[bytes]:

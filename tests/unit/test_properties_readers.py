@@ -17,9 +17,9 @@ from shared.events import BlockDelta, BlockEnd, BlockStart, End, Event, Start
 from shared.gateway.multipart import FormReader
 from shared.gemini import errors, grounding
 from shared.gemini.gif import first_frame_png
-from shared.gemini.plain_text import PlainText, plain_text
+from shared.gemini.plain_text import NOT_PLAIN_TEXT, PlainText, decode_plain_text
 from shared.gemini.reader import ReplyReader
-from shared.gemini.upstream_stream import _parsed, parse_object
+from shared.gemini.upstream_stream import parse_object, read_chunk
 from shared.sse import SseEvent
 
 WORDS = (
@@ -109,14 +109,10 @@ COUNTED = st.sampled_from(
 )
 
 
-class GeneralReader(ReplyReader):
-    """Reads every chunk in the general way."""
-
-    def _read_more_text(self, chunk: Any, events: list[Event]) -> bool:
-        return False
-
-    def _run_on(self, part: Any, text: Any, events: list[Event]) -> bool:
-        return False
+def briefly(chunk: Any) -> Any:
+    """As it is read from its bytes, where they are no more than plain text."""
+    read = read_chunk(SseEvent(json.dumps(chunk).encode()))
+    return read if type(read) is PlainText else chunk
 
 
 def said(reader: ReplyReader, chunks: list[Any]) -> list[Any]:
@@ -140,8 +136,8 @@ def said(reader: ReplyReader, chunks: list[Any]) -> list[Any]:
     | st.lists(PLAIN_CHUNKS | COUNTED, max_size=8)
     | st.lists(COUNTED | TEXT_CHUNKS | CANDIDATES, max_size=7)
 )
-def test_more_of_a_text_is_read_as_any_other_chunk(chunks: list[Any]) -> None:
-    assert said(ReplyReader(), chunks) == said(GeneralReader(), chunks)
+def test_plain_text_is_read_as_any_other_chunk(chunks: list[Any]) -> None:
+    assert said(ReplyReader(), [briefly(chunk) for chunk in chunks]) == said(ReplyReader(), chunks)
 
 
 @given(st.lists(PLAIN_CHUNKS | COUNTED, max_size=12), st.integers(0, 12))
@@ -171,7 +167,7 @@ def _together(raws: list[bytes], cut: int) -> list[Any]:
     told: list[Any] = [events]
     try:
         for burst in (raws[:1], raws[1:cut], raws[cut:]):  # the first comes alone
-            reader.feed_all(_parsed([SseEvent(raw) for raw in burst]), events)
+            reader.feed_all((read_chunk(SseEvent(raw)) for raw in burst), events)
             told += [reader.usage, reader.finish, reader.token_covers_output, reader.hop_output_seen]
             told += [reader.started, reader.response_id, reader.model_version]
         told += [reader.close(), reader.usage]
@@ -181,7 +177,7 @@ def _together(raws: list[bytes], cut: int) -> list[Any]:
 
 
 def _alone(raws: list[bytes], cut: int) -> list[Any]:
-    reader, events = GeneralReader(), list[Event]()
+    reader, events = ReplyReader(), list[Event]()
     told: list[Any] = [events]
     try:
         for burst in (raws[:1], raws[1:cut], raws[cut:]):  # the first comes alone
@@ -196,6 +192,20 @@ def _alone(raws: list[bytes], cut: int) -> list[Any]:
 
 
 FIRST = {**_chunk_of({"text": "first"}), "responseId": "r", "usageMetadata": COUNT}
+COUNTED_IN_FULL = {
+    "promptTokenCount": 40,
+    "cachedContentTokenCount": 30,
+    "candidatesTokenCount": 7,
+    "thoughtsTokenCount": 0,
+    "toolUsePromptTokenCount": 5,
+    "totalTokenCount": 52,
+    "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 22}, {"modality": "IMAGE", "tokenCount": 18}],
+    "cacheTokensDetails": [{"modality": "TEXT", "tokenCount": 30}, {"modality": "AUDIO"}],
+    "candidatesTokensDetails": [{"modality": "TEXT", "tokenCount": 7}],
+    "toolUsePromptTokensDetails": None,
+    "serviceTier": "FLEX",
+    "trafficType": "ON_DEMAND",
+}
 ODD = st.sampled_from(
     [
         {**_chunk_of({"text": "i"}), "usageMetadata": {"candidatesTokenCount": 5}},
@@ -204,6 +214,9 @@ ODD = st.sampled_from(
         {**_chunk_of({"text": "l"}), "usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": -3}},
         {**_chunk_of({"text": "m", "thought": False}), "usageMetadata": {"promptTokenCount": 2**70}},
         {**_chunk_of({"text": ""}), "usageMetadata": COUNT, "modelVersion": None},
+        {**_chunk_of({"text": "p"}), "usageMetadata": COUNTED_IN_FULL},
+        {**_chunk_of({"text": "o"}), "usageMetadata": {"promptTokenCount": 1, "promptTokensDetails": []}},
+        {**_chunk_of({"text": "q", "thought": True}), "usageMetadata": COUNTED_IN_FULL, "modelVersion": "models/m"},
     ]
 )
 
@@ -223,8 +236,12 @@ ODD_VALUES = [
     b"0x1",
     b"-",
 ]
-ODDLY = json.dumps({**_chunk_of({"text": "n"}), "usageMetadata": {"promptTokenCount": 3, "x": "?"}}).encode()
-SPOILED = [b"{", b"[]", b"NaN", ODDLY + b" x", *(ODDLY.replace(b'"?"', value) for value in ODD_VALUES)]
+ODDLY = [
+    json.dumps({**_chunk_of({"text": "n"}), "usageMetadata": {"promptTokenCount": 3, name: "?"}}).encode()
+    for name in ("trafficType", "totalTokenCount", "x")
+]
+SPOILED = [b"{", b"[]", b"NaN", ODDLY[0] + b" x"]
+SPOILED += [raw.replace(b'"?"', value) for raw in ODDLY for value in ODD_VALUES]
 
 
 @pytest.mark.parametrize("raw", SPOILED)
@@ -232,13 +249,16 @@ def test_what_is_no_json_is_no_plain_text(raw: bytes) -> None:
     try:
         parse_object(raw)
     except GatewayError:
-        assert plain_text(raw) is None
+        with pytest.raises(NOT_PLAIN_TEXT):
+            decode_plain_text(raw)
 
 
-def test_of_plain_text_that_comes_together_the_last_is_read_whole() -> None:
-    burst = [SseEvent(json.dumps(FIRST).encode())] * 5
-    assert [type(chunk) for chunk in _parsed(burst)] == [PlainText] * 4 + [dict]
-    assert [type(chunk) for chunk in _parsed(burst[:2])] == [dict, dict]
+def test_what_is_more_than_plain_text_is_read_in_full() -> None:
+    whole, odd = ({**FIRST, "usageMetadata": {**COUNTED_IN_FULL, **more}} for more in ({}, {"newTokenCount": 1}))
+    read = [read_chunk(SseEvent(json.dumps(chunk).encode())) for chunk in (FIRST, whole, odd)]
+    assert [type(chunk) for chunk in read] == [PlainText, PlainText, dict]
+    bare = SseEvent(json.dumps([FIRST]).encode(), kind="bare")
+    assert read_chunk(bare) == FIRST
 
 
 @settings(max_examples=300)

@@ -7,44 +7,13 @@ counters of the last one only.
 import json
 from collections.abc import Sequence
 from itertools import islice
-from typing import Any, Literal
+from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from shared.errors import GatewayError
+from shared.gemini.plain_text import NOT_PLAIN_TEXT, decode_plain_text
 from shared.json_codec import decode_reply
-
-
-class _Part(Struct, forbid_unknown_fields=True, gc=False):
-    text: str
-    thought: bool = False
-
-
-class _Content(Struct, forbid_unknown_fields=True, gc=False):
-    parts: tuple[_Part]
-    role: str = ""
-
-
-class _Candidate(Struct, forbid_unknown_fields=True, gc=False):
-    content: _Content
-    index: Literal[0] = 0
-
-
-class _Counters(Struct, gc=False):
-    promptTokenCount: int  # at least: with it the object replaces the counters of earlier chunks
-
-
-class _PlainText(Struct, forbid_unknown_fields=True, gc=False):
-    """All that a chunk of plain text may hold: no end, no call, no signature, no error, nothing unknown."""
-
-    candidates: tuple[_Candidate]
-    usageMetadata: _Counters
-    modelVersion: str = ""
-    responseId: str = ""
-
-
-_decode = msgspec.json.Decoder(_PlainText).decode
 
 
 class PlainTexts(Struct, frozen=True):
@@ -63,9 +32,7 @@ def plain_texts(raws: Sequence[bytes], start: int) -> PlainTexts:
     model_version = response_id = ""
     try:
         for raw in islice(raws, start, None):
-            if not raw.isascii():
-                raw.decode()  # the decoder does not look into what it skips
-            chunk = _decode(raw)
+            chunk = decode_plain_text(raw)
             if chunk.responseId != response_id:
                 if count:
                     break
@@ -77,7 +44,7 @@ def plain_texts(raws: Sequence[bytes], start: int) -> PlainTexts:
                 characters += len(part.text)
             model_version = model_version or chunk.modelVersion
             count += 1
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except NOT_PLAIN_TEXT:
         pass  # the first that is more
     return PlainTexts(count, characters, thought_characters, model_version, response_id)
 
