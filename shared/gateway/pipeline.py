@@ -1,9 +1,9 @@
 """The life of a request: authenticate, resolve the model, admit, translate, call, render, settle."""
 
 import asyncio
-import importlib
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from msgspec import Struct
@@ -125,7 +125,7 @@ class Pipeline:
         self._services = services
         self._grounding: Any = None  # imported only where its links are to be resolved
         if services.settings.resolve_grounding_urls:
-            self._grounding = importlib.import_module("shared.gateway.grounding_links")
+            self._grounding = import_module("shared.gateway.grounding_links")
 
     async def serve(self, request: Request, exchange: Exchange, dialect: Dialect, endpoint: str) -> Response:
         """The whole way of one request. Raises GatewayError for everything that fails before an answer began."""

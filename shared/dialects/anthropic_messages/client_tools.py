@@ -12,7 +12,7 @@ from shared.gemini.types import FunctionDeclaration
 
 Schema = dict[str, Any]
 
-_DATED = re.compile(r"(bash|text_editor|memory|computer)_(20\d{6})")
+_DATED = r"(bash|text_editor|memory|computer)_(20\d{6})"
 _NAMES = {
     "bash": "bash",
     "text_editor": "str_replace_based_edit_tool",
@@ -140,7 +140,7 @@ def client_tool(kind: str, tool: Mapping[str, Any]) -> FunctionDeclaration | Non
 
     The schema still stands as plain JSON Schema, to be put into the form that the model takes.
     """
-    dated = _DATED.fullmatch(kind)
+    dated = re.fullmatch(_DATED, kind)
     if dated is None:
         return None
     word = dated[1]

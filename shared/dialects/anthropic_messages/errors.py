@@ -76,9 +76,9 @@ _NO_RETRY: frozenset[ErrorKind] = frozenset(
 _ENCODING_CODES = frozenset({"request_body_encoding_unsupported", "request_body_encoding_invalid"})
 _ERROR_CODES = _ENCODING_CODES | {"thread_unsupported_request", "request_body_too_large_after_decoding"}
 
-_INDEX = re.compile(r"\[(\d+)\]")
-_UNKNOWN_MODEL = re.compile(r"The model `(.+)` does not exist")
-_TOKEN_COUNT = re.compile(r"(?<![\w.-])\d[\d,]{3,}(?![\w-])")
+_INDEX = r"\[(\d+)\]"
+_UNKNOWN_MODEL = r"The model `(.+)` does not exist"
+_NUMBER = r"(?<![\w.-])\d[\d,]{3,}(?![\w-])"
 
 
 def error_body(error: GatewayError, request_id: str) -> dict[str, Any]:
@@ -118,9 +118,9 @@ def _message(error: GatewayError) -> str:
         return overflow(error.message)
     if not error.param:
         return error.message
-    if error.kind == "model_not_found" and (unknown := _UNKNOWN_MODEL.match(error.message)):
+    if error.kind == "model_not_found" and (unknown := re.match(_UNKNOWN_MODEL, error.message)):
         return f"model: {unknown[1]}"
-    path = _INDEX.sub(r".\1", error.param)
+    path = re.sub(_INDEX, r".\1", error.param)
     said = error.message.removeprefix(f"{error.param}: ")
     return said if said.startswith(f"{path}:") else f"{path}: {said}"
 
@@ -128,7 +128,7 @@ def _message(error: GatewayError) -> str:
 def overflow(message: str) -> str:
     """The wording at which coding agents compact their history; any other leaves them stuck. The upstream names the
     tokens sent and the tokens allowed, in some texts only the latter."""
-    counts = sorted({int(count.replace(",", "")) for count in _TOKEN_COUNT.findall(message)})
+    counts = sorted({int(count.replace(",", "")) for count in re.findall(_NUMBER, message)})
     if not counts:
         return "prompt is too long"
     sent = str(counts[-1]) if len(counts) > 1 else f"more than {counts[0]}"

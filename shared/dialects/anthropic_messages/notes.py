@@ -5,7 +5,7 @@ import re
 from shared.errors import GatewayError
 
 _MOST = 32  # a header has a limit, and a client can send any number of odd things
-_UNSAFE = re.compile(r"[^!-+\--~]")  # visible ASCII without the comma that separates the items
+_UNSAFE = r"[^!-+\--~]"  # visible ASCII without the comma that separates the items
 
 
 class Notes:
@@ -21,6 +21,6 @@ class Notes:
         self.add("ignored", param)
 
     def add(self, code: str, detail: str) -> None:
-        item = f"{code}:{_UNSAFE.sub('_', detail)[:80]}"
+        item = f"{code}:{re.sub(_UNSAFE, '_', detail)[:80]}"
         if item not in self.items and len(self.items) < _MOST:
             self.items.append(item)

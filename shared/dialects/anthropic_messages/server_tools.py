@@ -10,7 +10,7 @@ from shared.dialects.anthropic_messages.fields import sequence, string
 
 # The word before the date of a tool's type -> Gemini's tool.
 _BUILT_INS = {"web_search": "googleSearch", "web_fetch": "urlContext", "code_execution": "codeExecution"}
-_DATED = re.compile(r"(web_search|web_fetch|code_execution)_20\d{6}")
+_DATED = r"(web_search|web_fetch|code_execution)_20\d{6}"
 _PLACE = ("city", "region", "country", "timezone")
 
 
@@ -25,7 +25,7 @@ class ServerTools(Struct):
 
     def read(self, tool: Mapping[str, Any], where: str) -> str | None:
         """Takes the tool in and returns its name; None if it is no server tool, which its type alone decides."""
-        dated = _DATED.fullmatch(str(tool.get("type")))
+        dated = re.fullmatch(_DATED, str(tool.get("type")))
         if dated is None:
             return None
         word = dated[1]

@@ -23,8 +23,8 @@ from shared.gemini.catalog import Capabilities
 from shared.gemini.schema import clean_json_schema, openapi_schema
 from shared.gemini.types import FunctionDeclaration
 
-_SEARCHES = re.compile(r"tool_search_tool_(?:regex|bm25)(?:_20\d{6})?")
-_ADVISOR = re.compile(r"advisor_20\d{6}")
+_SEARCHES = r"tool_search_tool_(?:regex|bm25)(?:_20\d{6})?"
+_ADVISOR = r"advisor_20\d{6}"
 
 
 class Declared(Struct):
@@ -111,9 +111,9 @@ class _Reader:
             self._claim(name)
         elif (function := client_tool(kind, tool)) is not None:
             self._client(function, tool, where)
-        elif _SEARCHES.fullmatch(kind):
+        elif re.fullmatch(_SEARCHES, kind):
             self.declared.loads_all = True
-        elif _ADVISOR.fullmatch(kind):
+        elif re.fullmatch(_ADVISOR, kind):
             self._notes.add("tool_dropped", kind)
         else:
             raise invalid("Tools of this type are not supported", f"{where}.type")

@@ -13,13 +13,13 @@ from shared.errors import GatewayError
 
 type Mask = dict[str, Mask]  # an empty mask keeps everything below
 
-_TOKEN = re.compile(r"[A-Za-z_@$][\w@$-]*|[*,/.()]")
+_PIECE = r"[A-Za-z_@$][\w@$-]*|[*,/.()]"
 _MAX = 2_000
 
 
 def parse_mask(text: str) -> Mask:
     """Raises `invalid_request` for a text that is no mask."""
-    tokens = _TOKEN.findall(text.replace(" ", ""))
+    tokens = re.findall(_PIECE, text.replace(" ", ""))
     if len(text) > _MAX or "".join(tokens) != text.replace(" ", ""):
         raise _refused()
     mask: Mask = {}

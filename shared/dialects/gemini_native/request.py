@@ -20,7 +20,7 @@ _SAMPLING = {"temperature": (0, 2), "topP": (0, 1), "topK": (0, None)}
 _PENALTIES = ("presencePenalty", "frequencyPenalty")
 _ADJUSTABLE = ("HARASSMENT", "HATE_SPEECH", "SEXUALLY_EXPLICIT", "DANGEROUS_CONTENT")
 # Google's host, or the loopback address of a gateway or an emulator
-_FILE = re.compile(
+_FILE = (
     r"(?:https?://(?:generativelanguage\.[\w.]*googleapis\.com|127\.0\.0\.1|localhost|\[::1\])(?::\d+)?/v1\w*/)?"
     r"(files/[A-Za-z0-9_-]{1,128})"
 )
@@ -97,7 +97,7 @@ def owned(request: Mapping[str, Any]) -> tuple[str, ...]:
 
 def file_name(uri: str) -> str:
     """`files/x` where a link or a bare name is one of the Files API; else ""."""
-    found = _FILE.fullmatch(uri.partition("?")[0])
+    found = re.fullmatch(_FILE, uri.partition("?")[0])
     return found[1] if found else ""
 
 

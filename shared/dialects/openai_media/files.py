@@ -18,8 +18,8 @@ _PURPOSES: Final = ("assistants", "batch", "fine-tune", "vision", "user_data", "
 _LONGEST_NAME: Final = 255
 _MAX_PARTS: Final = 1_000
 _UNTYPED = frozenset({"", "application/octet-stream", "binary/octet-stream"})
-_PART_ID = re.compile(r"part_[A-Za-z0-9]{24}")
-_MD5 = re.compile(r"[0-9a-fA-F]{32}")
+_PART_ID = r"part_[A-Za-z0-9]{24}"
+_MD5 = r"[0-9a-fA-F]{32}"
 
 
 class NewFile(Struct, frozen=True):
@@ -84,10 +84,10 @@ def completion_of_body(body: Mapping[str, Any]) -> Completion:
     if len(ids) > _MAX_PARTS or len(set(ids)) != len(ids):
         raise invalid(f"Expected at most {_MAX_PARTS} parts, each once.", "part_ids")
     for at, part_id in enumerate(ids):
-        if not _PART_ID.fullmatch(part_id):
+        if not re.fullmatch(_PART_ID, part_id):
             raise invalid("This is no part of the upload.", f"part_ids[{at}]")
     md5 = body.get("md5")
-    if md5 is not None and not _MD5.fullmatch(string(md5, "md5")):
+    if md5 is not None and not re.fullmatch(_MD5, string(md5, "md5")):
         raise invalid("Expected 32 hexadecimal digits.", "md5")
     return Completion(tuple(ids), md5.lower() if md5 else "")
 

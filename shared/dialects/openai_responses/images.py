@@ -9,7 +9,7 @@ from shared.dialects.openai.fields import invalid, string
 from shared.dialects.openai.notes import Notes
 
 _RATIOS = ((1, 1), (3, 2), (2, 3), (3, 4), (4, 3), (4, 5), (5, 4), (9, 16), (16, 9), (21, 9))
-_SIZE = re.compile(r"([1-9]\d{1,4})x([1-9]\d{1,4})")
+_SIZE = r"([1-9]\d{1,4})x([1-9]\d{1,4})"
 _IGNORED = ("background", "input_fidelity", "input_image_mask", "moderation", "output_compression", "partial_images")
 # What the documented sizes mean; everything else is the nearest ratio.
 _EXACT = {"1792x1024": "16:9", "1024x1792": "9:16"}
@@ -24,7 +24,7 @@ def image_config(tool: Mapping[str, Any], where: str, notes: Notes) -> dict[str,
     if size is None or size == "auto":
         return {}
     text = string(size, f"{where}.size")
-    sides = _SIZE.fullmatch(text)
+    sides = re.fullmatch(_SIZE, text)
     if sides is None:
         raise invalid("Expected auto or a size such as 1024x1024.", f"{where}.size")
     return {"aspect_ratio": _EXACT.get(text) or _nearest(int(sides[1]) / int(sides[2]))}

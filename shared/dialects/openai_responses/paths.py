@@ -16,14 +16,14 @@ _NAMES = {
     "image_config": "tools",
     "logprobs": "top_logprobs",
 }
-_TOOL = re.compile(r"tools\[(\d+)\](?:\.(?:custom|function)(?=\.|$))?(.*)")
+_TOOL = r"tools\[(\d+)\](?:\.(?:custom|function)(?=\.|$))?(.*)"
 
 
 def client_path(param: str, tools: Sequence[str], outputs: Sequence[str]) -> str:
     """The JSON path in the client's body. `tools` are the paths of the shaped tools, `outputs` those of results."""
     if param.startswith(HISTORY):
         return HISTORY
-    if (tool := _TOOL.fullmatch(param)) and int(tool[1]) < len(tools):
+    if (tool := re.fullmatch(_TOOL, param)) and int(tool[1]) < len(tools):
         return tools[int(tool[1])] + tool[2]
     for where in outputs:
         if param.startswith(f"{where}."):
