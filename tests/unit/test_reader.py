@@ -324,6 +324,21 @@ def test_usage_before_the_last_content_is_an_estimate() -> None:
     assert not end_of(chunk(text("a"), finish="STOP"), {"candidates": [{"index": 0}]}).usage.estimated
 
 
+def test_a_wrong_count_of_an_answer_in_one_chunk_is_estimated_from_its_text() -> None:
+    events = read(chunk(text("a" * 40), finish="STOP", usage={**USAGE, "candidatesTokenCount": -1}))
+    start, end = events[0], events[-1]
+    assert isinstance(start, Start) and isinstance(end, End)
+    assert start.usage is not None and (start.usage.output_tokens, start.usage.estimated) == (0, True)
+    assert (end.usage.output_tokens, end.usage.estimated) == (10, True)
+
+
+def test_what_an_answer_in_one_chunk_counts_is_read_once() -> None:
+    events = read(chunk(text("a"), finish="STOP"))
+    start, end = events[0], events[-1]
+    assert isinstance(start, Start) and isinstance(end, End)
+    assert start.usage is not None and start.usage is end.usage
+
+
 def test_no_usage_at_all_is_estimated_from_the_text() -> None:
     assert usage_of(None) == Usage(output_tokens=10, reasoning_tokens=5, estimated=True)
 
