@@ -28,7 +28,7 @@ def json_response(
 
 def raw_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     """As ASGI has them; the names are lower case as they are."""
-    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    return [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
 
 
 class Whole(Response):

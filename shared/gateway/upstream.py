@@ -186,10 +186,11 @@ class Upstream:
     async def slot(self, model_id: str, bad: set[str], wanted: str | None) -> Credential:
         """A healthy credential, or the one that owns what the request refers to."""
         slot = await self.pool.choose(model_id, bad)
-        passed = {*bad}
-        while wanted is not None and slot.id != wanted:
-            passed.add(slot.id)
-            slot = await self.pool.choose(model_id, passed)
+        if wanted is not None:
+            passed = {*bad}
+            while slot.id != wanted:
+                passed.add(slot.id)
+                slot = await self.pool.choose(model_id, passed)
         return slot
 
     async def count(
