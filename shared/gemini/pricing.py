@@ -140,13 +140,13 @@ def reservation_nano(
 
 
 @lru_cache(maxsize=256)
-def _prices(names: tuple[str | None, ...], today: date) -> list[Price]:
+def _prices(names: tuple[str | None, ...], today: date) -> tuple[Price, ...]:
     """Of these models; most names of a model have one price."""
     prices: list[Price] = []
     for name in names:
         if name and (price := price_of(name, today)[0]) not in prices:
             prices.append(price)
-    return prices
+    return tuple(prices)
 
 
 def _trimmed(name: str) -> str:
