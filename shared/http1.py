@@ -73,13 +73,10 @@ class Reply:
     async def read(self, until: float = math.inf) -> bytes:
         """What has arrived since the last call, at least one byte; b"" after the last. Raises HttpFailure, and
         TimeoutError at `until` in the loop's time."""
-        connection = self._connection
         while self._open:
-            while not connection.may_take():
-                await connection.arrival(until)
-            piece = connection.take()
+            piece = await self._connection.take(until)
             if self._inflate is None:
-                if connection.is_read():
+                if self._connection.is_read():
                     self._release()
                 return piece
             if not piece:

@@ -76,26 +76,26 @@ class Connection(asyncio.BufferedProtocol):
         if self._write_paused:
             await self._written(self.loop.time() + write_s, until)
         while not self._head_done:
-            await self.arrival(until)
+            await self._arrival(until)
         if self._failure is not None and not self._out:
             raise self._failure
 
     async def _written(self, patience: float, until: float) -> None:
         try:
             while self._write_paused and not self._head_done:
-                await self.arrival(min(patience, until))
+                await self._arrival(min(patience, until))
         except TimeoutError as error:
             if until <= patience:
                 raise
             raise HttpFailure("the peer does not take the request") from error
 
-    def may_take(self) -> bool:
-        """Whether bytes of the body are here, or its end; else an `arrival` is worth waiting for."""
-        return self._done or bool(self._out)
-
-    def take(self) -> bytes:
-        """The bytes of the body that are here. Of a flood only some at a time: the first of them would wait for the
-        work on all others."""
+    async def take(self, until: float = math.inf) -> bytes:
+        """The bytes of the body that are here, waiting for the first; b"" at the end. Of a flood only some at a time:
+        the first of them would wait for the work on all others. TimeoutError at `until` in the loop's time."""
+        while not self._out:
+            if self._done:
+                return b""
+            await self._arrival(until)
         if self._out_size <= _PIECE:
             piece = b"".join(self._out)
             self._out.clear()
@@ -144,7 +144,7 @@ class Connection(asyncio.BufferedProtocol):
             self._unset_alarm()
             self._transport.abort()
 
-    def arrival(self, until: float) -> asyncio.Future[None]:
+    def _arrival(self, until: float) -> asyncio.Future[None]:
         """Done when the loop has told something new; TimeoutError at `until`. What arrived before a break is the
         reader's: only who would wait for more learns of the failure."""
         if self._failure is not None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import math
 from typing import Any, cast
 
 import pytest
@@ -37,17 +36,11 @@ async def read(pieces: list[bytes]) -> Outcome:
     body = b""
     try:
         await asked
-        while piece := await take(connection):
+        while piece := await connection.take():
             body += piece
     except HttpFailure as failure:
         return body, str(failure)
     return body, ""
-
-
-async def take(connection: Connection, until: float = math.inf) -> bytes:
-    while not connection.may_take():
-        await connection.arrival(until)
-    return connection.take()
 
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
@@ -88,7 +81,7 @@ async def test_many_small_chunks_come_out_some_at_a_time_and_in_order() -> None:
     connection.data_received(HEAD + b"".join(b"190\r\n%b\r\n" % chunk for chunk in chunks) + b"0\r\n\r\n")
     await asked
     pieces = []
-    while piece := await take(connection):
+    while piece := await connection.take():
         pieces.append(piece)
     assert b"".join(pieces) == b"".join(chunks)
     assert [len(piece) for piece in pieces] == [16_400, 16_400, 7_200]
@@ -109,10 +102,10 @@ async def test_a_wait_ends_at_its_time_and_what_comes_later_can_still_be_taken()
     connection = await asked()
     began = connection.loop.time()
     with pytest.raises(TimeoutError):
-        await take(connection, began + 0.1)
+        await connection.take(began + 0.1)
     assert 0.09 <= connection.loop.time() - began < 0.3
     connection.data_received(b"5\r\nhello\r\n")
-    assert await take(connection, began) == b"hello"
+    assert await connection.take(began) == b"hello"
 
 
 async def test_each_wait_has_its_own_end_earlier_or_later_than_the_one_before() -> None:
@@ -121,18 +114,18 @@ async def test_each_wait_has_its_own_end_earlier_or_later_than_the_one_before() 
     began = loop.time()
     for allowed in (0.1, 0.3, 0.2):  # seconds from the start; a piece comes before each of them is over
         loop.call_later(0.04, connection.data_received, b"1\r\nx\r\n")
-        assert await take(connection, began + allowed) == b"x"
+        assert await connection.take(began + allowed) == b"x"
     with pytest.raises(TimeoutError):
-        await take(connection, began + 0.25)
+        await connection.take(began + 0.25)
     assert 0.24 <= loop.time() - began < 0.5
     loop.call_later(0.05, connection.data_received, b"1\r\ny\r\n")
-    assert await take(connection) == b"y"  # without an end
+    assert await connection.take() == b"y"  # without an end
 
 
 async def test_no_timer_outlives_its_connection() -> None:
     for part in (Connection.abort, lambda connection: connection.connection_lost(None)):
         connection = await asked()
-        waiting = asyncio.ensure_future(take(connection, connection.loop.time() + 60))
+        waiting = asyncio.ensure_future(connection.take(connection.loop.time() + 60))
         await asyncio.sleep(0)
         alarm = connection._alarm
         assert alarm is not None
