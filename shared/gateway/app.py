@@ -156,8 +156,8 @@ class Endpoint:
         self._timeout_s = settings.request_timeout_s
         self._row = row
         self._methods = frozenset(row.methods) | ({"HEAD"} if "GET" in row.methods else frozenset())
-        of_several = row.action in ("files", "file") or row.endpoint == "models"  # kinds of clients
-        self._dialect = None if of_several else load(row.dialect)
+        self._dialect = load(row.dialect)
+        self._of_several = row.action in ("files", "file") or row.endpoint == "models"  # kinds of clients
         self._query_key = row.endpoint in ("native", "models")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -174,7 +174,7 @@ class Endpoint:
         exchange = Exchange.begin(request, self._timeout_s)
         invocation = getattr(request.scope.get("aws.context"), "aws_request_id", None) or ""
         begin(exchange.request_id, header(request, b"traceparent")[:60], invocation)
-        dialect = self._dialect or load(_spoken(request, row))
+        dialect = load(_spoken(request, row)) if self._of_several else self._dialect
         try:
             if _respelled(request, row):
                 raise GatewayError("not_found", "Unknown path.")
