@@ -152,7 +152,7 @@ class Tap:
     def feed(self, chunk: Mapping[str, Any]) -> None:
         """An error object raises the `GatewayError` that it means, as `ReplyReader.feed` does."""
         if "error" in chunk:
-            raise self._failure(chunk["error"])
+            raise from_chunk(chunk["error"], begun=self.started)
         hop = self._hop
         hop.chunk_seen = True
         self._identify(chunk.get("modelVersion"), chunk.get("responseId"))
@@ -181,13 +181,6 @@ class Tap:
         if not hop.finish:
             raise GatewayError("upstream_truncated", "The upstream's reply ended before it was complete.")
         return finish_class(hop.finish), hop.finish
-
-    def _failure(self, said: Any) -> GatewayError:
-        error = from_chunk(said)
-        if not self.started:
-            return error
-        word = error.reason or error.kind.removeprefix("upstream_")
-        return GatewayError("upstream_interrupted", error.message, retry_after=error.retry_after, reason=word)
 
     def _identify(self, version: Any, response_id: Any) -> None:
         self.started = True

@@ -81,8 +81,9 @@ def from_response(status: int, body: bytes) -> GatewayError:
     return _judge(status, envelope)
 
 
-def from_chunk(error: Any) -> GatewayError:
-    """The failure that an error object inside a 200 stream means: the value under `error`, judged by its `code`."""
+def from_chunk(error: Any, *, begun: bool = False) -> GatewayError:
+    """The failure that an error object inside a 200 stream means: the value under `error`, judged by its `code`. Once
+    an answer has `begun` that is `upstream_interrupted`, with the finer word as `reason`."""
     envelope = error if isinstance(error, Mapping) else {}
     code = envelope.get("code")
     if isinstance(code, str) and code.isdigit() and len(code) == 3:
@@ -90,7 +91,11 @@ def from_chunk(error: Any) -> GatewayError:
     status = (
         code if isinstance(code, int) and 400 <= code <= 599 else _STATUS_CODES.get(str(envelope.get("status")), 502)
     )
-    return _judge(status, envelope)
+    failure = _judge(status, envelope)
+    if not begun:
+        return failure
+    word = failure.reason or failure.kind.removeprefix("upstream_")
+    return GatewayError("upstream_interrupted", failure.message, retry_after=failure.retry_after, reason=word)
 
 
 def is_retryable(error: GatewayError) -> bool:

@@ -155,7 +155,7 @@ class ReplyReader:
         if not isinstance(chunk, dict):
             raise GatewayError("upstream_invalid_response", "A chunk of the upstream's reply is no object.")
         if "error" in chunk:
-            raise self._failure(chunk)
+            raise from_chunk(chunk["error"], begun=self.started)
         self._hop.chunk_seen = True
         if not self._identified:
             self._identify(chunk.get("modelVersion"), chunk.get("responseId"), chunk.get("usageMetadata"), events)
@@ -198,13 +198,6 @@ class ReplyReader:
             End(finish, reason, self.usage, hop.message, prompt_blocked=prompt_blocked, metadata=self._metadata)
         )
         return events
-
-    def _failure(self, chunk: Mapping[str, Any]) -> GatewayError:
-        error = from_chunk(chunk["error"])
-        if not self.started:
-            return error
-        word = error.reason or error.kind.removeprefix("upstream_")
-        return GatewayError("upstream_interrupted", error.message, retry_after=error.retry_after, reason=word)
 
     def _identify(self, version: Any, response_id: Any, metadata: Any, events: list[Event]) -> None:
         if not self.model_version and isinstance(version, str):
