@@ -10,7 +10,7 @@ import time
 import zlib
 from collections.abc import Callable
 
-from cachetools import TTLCache
+from cachetools import LRUCache, TTLCache
 from msgspec import Struct
 
 from shared.gateway.telemetry import hide
@@ -96,7 +96,7 @@ class KeyDirectory:
         self._keys = keys
         self._secrets = secret_store
         self._clock = clock
-        self._known: dict[bytes, _Known] = {}  # right keys only, the longest unread first
+        self._known: LRUCache[bytes, _Known] = LRUCache(_ENTRIES)  # right keys only
         self._unknown: TTLCache[bytes, str] = TTLCache(_ENTRIES, _NEGATIVE_S, timer=clock)  # their kids
         self._flights: dict[str, asyncio.Task[KeyRecord | None]] = {}
 
@@ -115,8 +115,9 @@ class KeyDirectory:
         """Ask again about this kid: its record was changed in this process. Other processes follow within 60 s."""
         for digest in [digest for digest, known in self._known.items() if known.record.kid == kid]:
             del self._known[digest]
-        for digest in [digest for digest, refused in self._unknown.items() if refused == kid]:
-            self._unknown.pop(digest, None)
+        for digest in list(self._unknown):
+            if self._unknown.get(digest) == kid:  # or it has run out meanwhile
+                self._unknown.pop(digest, None)
 
     async def lookup(self, key: ParsedKey) -> KeyRecord | None:
         """The record of a right key that is in force now, else None. StoreUnavailable where nobody can say."""
@@ -143,13 +144,11 @@ class KeyDirectory:
                 raise
             known.retry_at = min(now + _DOWN_S, known.read_at + _STALE_S)
             return known.record
-        self._known.pop(digest, None)
         if record is None or not right:
+            self._known.pop(digest, None)
             self._unknown[digest] = key.kid
             return None
         self._known[digest] = _Known(record, now)
-        if len(self._known) > _ENTRIES:
-            del self._known[next(iter(self._known))]
         return record
 
     async def _read(self, kid: str) -> KeyRecord | None:

@@ -5,11 +5,11 @@ Every write here is guarded by a condition or a client token, so that a lost ans
 
 import logging
 import secrets
-from collections import OrderedDict
 from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from cachetools import LRUCache
 from msgspec.structs import replace
 
 from shared.stores.attributes import Item, decode_item
@@ -62,7 +62,7 @@ class DynamoLedger:
     def __init__(self, aws: Aws, table: str) -> None:
         self._aws = aws
         self._table = table
-        self._seen: OrderedDict[str, Arrivals] = OrderedDict()  # of the accounts with rates, the latest last
+        self._seen: LRUCache[str, Arrivals] = LRUCache(_REMEMBERED_ACCOUNTS)  # of the accounts with rates
 
     async def warm(self) -> None:
         await self._aws.warm("dynamodb")
@@ -103,7 +103,7 @@ class DynamoLedger:
             if isinstance(verdict, Admitted):
                 return verdict if admission.body_sha is None else await self._unless_done(admission, verdict)
             if image is not None:
-                seen = self._remember(admission.acct, Arrivals.of(image))
+                seen = self._seen[admission.acct] = Arrivals.of(image)
             swept = image is not None and await self._sweep_image(admission, image)
             match verdict:
                 case ChangePeriod():
@@ -129,16 +129,10 @@ class DynamoLedger:
                 raise failure.unavailable() from failure
             image = None if failure.item is None else decode_item(failure.item)
             return judge(admission, limits, period, image), image
-        rated = limits is not UNLIMITED
-        arrivals = self._remember(admission.acct, Arrivals.updated(updated)) if rated else _NOTHING_SEEN
+        arrivals = Arrivals.updated(updated)
+        if limits is not UNLIMITED:
+            self._seen[admission.acct] = arrivals
         return Admitted(limit_state(admission, limits, int(updated["avail"]["N"]), arrivals)), None
-
-    def _remember(self, acct: str, arrivals: Arrivals) -> Arrivals:
-        self._seen[acct] = arrivals
-        self._seen.move_to_end(acct)
-        if len(self._seen) > _REMEMBERED_ACCOUNTS:
-            self._seen.popitem(last=False)
-        return arrivals
 
     async def _unless_done(self, admission: Admission, admitted: Admitted) -> Admitted | Refused:
         """With an Idempotency-Key: admit first, then look for the row, so that no order of events lets both run."""

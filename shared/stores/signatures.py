@@ -2,11 +2,10 @@
 
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from msgspec import Struct
+from cachetools import TTLCache
 
 from shared.stores.attributes import Attributes
 from shared.stores.aws import Aws, read_items, write_items
@@ -20,39 +19,6 @@ _FRONT_S = 3_600.0
 _MAX_ITEM_BYTES = 380_000  # below DynamoDB's 400 KB with its names and keys
 
 
-class _Remembered(Struct, frozen=True):
-    """`until` when this environment may rely on it, in epoch seconds."""
-
-    signature: StoredSignature
-    expires_at: int
-    until: float
-
-    @property
-    def size(self) -> int:
-        return len(self.signature.signature) + 200
-
-
-class _Front:
-    """Signatures at hand: those of the last hour, and where these are too many, the latest of them."""
-
-    def __init__(self) -> None:
-        self._entries: OrderedDict[tuple[str, str], _Remembered] = OrderedDict()  # the oldest first
-        self._bytes = 0
-
-    def get(self, acct: str, key: str, now: float) -> _Remembered | None:
-        entry = self._entries.get((acct, key))
-        return entry if entry is not None and now < entry.until else None
-
-    def put(self, acct: str, key: str, signature: StoredSignature, expires_at: int, now: float) -> None:
-        entries, place = self._entries, (acct, key)
-        if (replaced := entries.pop(place, None)) is not None:
-            self._bytes -= replaced.size
-        added = entries[place] = _Remembered(signature, expires_at, now + _FRONT_S)
-        self._bytes += added.size
-        while entries and (self._bytes > _FRONT_BYTES or next(iter(entries.values())).until <= now):
-            self._bytes -= entries.popitem(last=False)[1].size
-
-
 class DynamoSignatureStore:
     """Implements `protocols.SignatureStore`: items `S#<acct>#<key>` / `S`. `clock` gives epoch seconds."""
 
@@ -60,7 +26,10 @@ class DynamoSignatureStore:
         self._aws = aws
         self._table = table
         self._clock = clock
-        self._front = _Front()
+        # of the last hour, and where these are too many, those used last
+        self._front: TTLCache[tuple[str, str], tuple[StoredSignature, int]] = TTLCache(
+            _FRONT_BYTES, _FRONT_S, timer=clock, getsizeof=lambda entry: _size(entry[0])
+        )
 
     async def warm(self) -> None:
         await self._aws.warm("dynamodb")
@@ -70,28 +39,35 @@ class DynamoSignatureStore:
         found: dict[str, StoredSignature] = {}
         missing: list[str] = []
         for key in dict.fromkeys(keys):
-            entry = self._front.get(acct, key, now)
+            entry = self._front.get((acct, key))
             if entry is None:
                 missing.append(key)
-            elif entry.expires_at > now:
-                found[key] = entry.signature
+            elif entry[1] > now:
+                found[key] = entry[0]
         for item in await read_items(self._aws, self._table, [_item_key(acct, key) for key in missing], _TRIES):
             if item["ttl"] > now:  # DynamoDB deletes late
                 key, signature = item["pk"].removeprefix(f"S#{acct}#"), _signature(item)
                 found[key] = signature
-                self._front.put(acct, key, signature, item["ttl"], now)
+                self._remember(acct, key, signature, item["ttl"])
         return found
 
     async def put(self, acct: str, items: Mapping[str, StoredSignature], expires_at: int) -> None:
-        now = self._clock()
         rows: list[Attributes] = []
         for key, signature in items.items():
-            self._front.put(acct, key, signature, expires_at, now)
+            self._remember(acct, key, signature, expires_at)
             if len(signature.signature) <= _MAX_ITEM_BYTES:
                 rows.append(_row(acct, key, signature, expires_at))
             else:  # kept in the front only: a client that drops it may then need the sentinel
                 _log.warning("signature_too_large", extra={"fields": {"bytes": len(signature.signature)}})
         await write_items(self._aws, self._table, rows, _TRIES)
+
+    def _remember(self, acct: str, key: str, signature: StoredSignature, expires_at: int) -> None:
+        if _size(signature) <= _FRONT_BYTES:
+            self._front[acct, key] = signature, expires_at
+
+
+def _size(signature: StoredSignature) -> int:
+    return len(signature.signature) + 200
 
 
 def _row(acct: str, key: str, signature: StoredSignature, expires_at: int) -> Attributes:
