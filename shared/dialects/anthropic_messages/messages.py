@@ -189,8 +189,8 @@ class _History:
             following.parts = [*responses, *media, *following.parts]
         if turns and turns[-1].role == "model":
             last = turns[-1]
-            called = [call.part for call in last.calls]
-            kept = [part for part in last.parts if not any(part is item for item in called)]
+            called = {id(call.part) for call in last.calls}
+            kept = [part for part in last.parts if id(part) not in called]
             last.parts = [] if all(part.get("thought") for part in kept) else kept
 
     def _drop_thoughts(self, turns: list[_Turn]) -> None:
@@ -226,8 +226,8 @@ def _merged(turns: Sequence[_Turn]) -> list[_Turn]:
             continue
         if kept and kept[-1].role == turn.role:
             last = kept[-1]
-            last.parts = [*last.parts, *turn.parts]
-            last.calls = [*last.calls, *turn.calls]
+            last.parts += turn.parts  # in place: copies of what grows would cost its square
+            last.calls += turn.calls
             last.answers = last.answers or turn.answers
         else:
             kept.append(turn)

@@ -82,8 +82,13 @@ class ResultReader:
         if call.result is None:
             return {"functionResponse": {**function, "response": {"error": NO_RESULT}}}, []
         parts = self._blocks.result_parts(call.result.get("content"), f"{call.result_param}.content")
-        inside = [part for part in parts if self._caps.tool_media and _fits_inside(part)]
-        after = [part for part in parts if "text" not in part and part not in inside]
+        inside: list[Part] = []
+        after: list[Part] = []
+        for part in parts:
+            if self._caps.tool_media and _fits_inside(part):
+                inside.append(part)
+            elif "text" not in part:
+                after.append(part)
         # The text is never parsed: a `$ref` in an object would be taken for a reference to a part (R41).
         key = "error" if call.result.get("is_error") is True else "result"
         function["response"] = {key: _text(parts)}

@@ -1,5 +1,7 @@
 """The conversation: blocks, turns and their order, tool results, prefill."""
 
+import time
+
 import pytest
 
 from shared.dialects.anthropic_messages.messages import CONTINUE
@@ -349,3 +351,27 @@ def test_images_that_the_model_drew_come_back_as_images():
 def test_the_users_own_markdown_stays_text():
     drawn = f"![image](data:image/png;base64,{PNG})"
     assert parts(text(drawn)) == [{"text": drawn}]
+
+
+def _turns_of_one_role(size):
+    return [HI] * size
+
+
+def _calls_that_end_a_conversation(size):
+    return [HI, assistant(*(use(f"t{number}") for number in range(size)))]
+
+
+def _images_in_a_result(size):
+    return [HI, assistant(use("t")), user(result("t", [image(PNG[:32] + f"{number:08}") for number in range(size)]))]
+
+
+@pytest.mark.parametrize("turns", [_turns_of_one_role, _calls_that_end_a_conversation, _images_in_a_result])
+def test_a_long_conversation_takes_linear_time(turns):
+    def seconds(size):
+        asked = turns(size)
+        begin = time.thread_time()
+        contents(asked)
+        return time.thread_time() - begin
+
+    seconds(100)
+    assert seconds(12_000) < 40 * min(seconds(1_500) for _ in range(3))  # 8 times as much; its square would be 64
