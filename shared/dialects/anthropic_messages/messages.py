@@ -91,6 +91,7 @@ def _checked(value: Any) -> list[_Message]:
     if len(items) > MAX_MESSAGES:
         raise invalid(f"List should have at most {MAX_MESSAGES} items", "messages")
     checked: list[_Message] = []
+    fading: list[list[Block]] = []  # of system turns that only the turn of the user before them is to see
     for position, item in enumerate(items):
         where = f"messages[{position}]"
         message = mapping(item, where)
@@ -102,6 +103,12 @@ def _checked(value: Any) -> list[_Message]:
         param = f"{where}.content"
         said = [(param, {"type": "text", "text": content})] if isinstance(content, str) else blocks(content, param)
         checked.append(_Message(role, list(said), where))
+        if role == "user":
+            for seen in fading:
+                seen.clear()
+            fading.clear()
+        elif role == "system" and message.get("clear_at") == "next_user_message":
+            fading.append(checked[-1].content)
     return checked
 
 

@@ -170,6 +170,21 @@ def test_system_turns_stay_in_place():
     }
 
 
+def test_a_system_turn_that_fades_is_seen_until_the_user_speaks_again():
+    fading = {"role": "system", "content": "only now", "clear_at": "next_user_message"}
+    seen = {"text": "<system-reminder>\nonly now\n</system-reminder>"}
+    spoken = [HI, fading, assistant(text("yes"))]
+    for turns in ([HI, fading], [*spoken, {**fading, "clear_at": "never"}]):
+        assert seen in contents(turns)[-1]["parts"]
+    assert contents([*spoken, user(text("more"))]) == [
+        {"role": "user", "parts": [{"text": "hi"}]},
+        {"role": "model", "parts": [{"text": "yes"}]},
+        {"role": "user", "parts": [{"text": "more"}]},
+    ]
+    kept = {**fading, "clear_at": "never"}
+    assert seen in contents([HI, kept, assistant(text("yes")), HI])[0]["parts"]
+
+
 def test_media_cannot_stand_in_system_turns():
     turn = {"role": "system", "content": [text("a"), image()]}
     assert refusal({"messages": [HI, turn]}).param == "messages[1].content[1].type"
