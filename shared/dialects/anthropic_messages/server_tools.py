@@ -18,7 +18,8 @@ class ServerTools(Struct):
     """The declared server tools: `wire` maps Anthropic's word to Gemini's tool, in the order of the body."""
 
     wire: dict[str, str] = field(default_factory=dict)
-    names: set[str] = field(default_factory=set)  # what `tool_choice` may call them
+    names: dict[str, str] = field(default_factory=dict)  # what `tool_choice` may call them -> the word of `wire`
+    removed: dict[str, str] = field(default_factory=dict)  # the same of those that the conversation took away
     allowed: dict[str, None] = field(default_factory=dict)
     blocked: dict[str, None] = field(default_factory=dict)
     place: str = ""
@@ -32,7 +33,7 @@ class ServerTools(Struct):
         self.wire[word] = _BUILT_INS[word]
         given = tool.get("name")
         name = string(given, f"{where}.name") if given is not None else word
-        self.names.add(name)
+        self.names[name] = word
         for target, option in ((self.allowed, "allowed_domains"), (self.blocked, "blocked_domains")):
             param = f"{where}.{option}"
             listed = tool.get(option)
@@ -42,6 +43,19 @@ class ServerTools(Struct):
         if isinstance(location, Mapping):
             self.place = ", ".join(str(location[part]) for part in _PLACE if isinstance(location.get(part), str))
         return name
+
+    def remove(self, name: str) -> None:
+        """A tool that the conversation takes away; nothing for a name that is no server tool's."""
+        if (word := self.names.pop(name, None)) is not None:
+            self.removed[name] = word
+            if word not in self.names.values():
+                del self.wire[word]
+
+    def restore(self, name: str) -> None:
+        """A tool that the conversation took away and gives back."""
+        if (word := self.removed.pop(name, None)) is not None:
+            self.names[name] = word
+            self.wire[word] = _BUILT_INS[word]
 
     def hint(self) -> str:
         """The options that Gemini's tools do not have, as one sentence for the system instruction, or "".

@@ -119,21 +119,36 @@ class _Reader:
             raise invalid("Tools of this type are not supported", f"{where}.type")
 
     def change(self, block: Mapping[str, Any], where: str) -> None:
-        """A tool added or removed in mid-conversation; the latest word counts."""
+        """A tool added or removed in mid-conversation; the latest word counts. A tool is added by its name, or by a
+        definition in the form of an entry of `tools`."""
         param = f"{where}.tool"
         tool = mapping(block.get("tool"), param)
+        if tool.get("type") == "tool_definition":
+            param = f"{param}.definition"
+            tool = mapping(tool.get("definition"), param)
         named = reference_name(tool)
         name = named or filled(tool.get("name"), f"{param}.name")
-        declarations = self.declared.declarations
+        declarations, server = self.declared.declarations, self.declared.server
         self.declared.deferred.discard(name)
         if block["type"] == "tool_removal":
             if name in declarations:
                 self._removed[name] = declarations.pop(name)
-        elif name in self._removed:
-            declarations[name] = self._removed.pop(name)
-        elif not named and name not in declarations:
+            server.remove(name)
+        elif named:
+            if name in self._removed:
+                declarations[name] = self._removed.pop(name)
+            server.restore(name)
+        elif name not in declarations and name not in server.names:
+            self._forget(name)
             self.read(tool, param)
             self.declared.deferred.discard(name)
+
+    def _forget(self, name: str) -> None:
+        """What was removed under a name that a new definition takes."""
+        self._removed.pop(name, None)
+        self.declared.server.removed.pop(name, None)
+        self.declared.strict.discard(name)
+        self._taken.discard(name)
 
     def _custom(self, tool: Mapping[str, Any], where: str) -> None:
         param = f"{where}.input_schema"

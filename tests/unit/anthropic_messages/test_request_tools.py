@@ -152,6 +152,35 @@ def test_tools_that_the_conversation_adds_and_removes():
     assert error.param == "messages[1].content[0].tool"
 
 
+def _changed(kind, tool):
+    return {"role": "system", "content": [{"type": kind, "tool": tool}]}
+
+
+def test_a_tool_is_added_by_its_definition():
+    def defined(tool):
+        return _changed("tool_addition", {"type": "tool_definition", "definition": tool})
+
+    assert names({"messages": [HI, defined({**OTHER, "defer_loading": True})]}) == ["other"]
+    assert request({"messages": [HI, defined(SEARCH)]})["tools"] == [{"googleSearch": {}}]
+    gone = _changed("tool_removal", {"type": "tool_reference", "name": "weather"})
+    (again,) = functions({"tools": [WEATHER], "messages": [HI, gone, defined({**WEATHER, "description": "new"})]})
+    assert again["description"] == "new"
+    for tool, where in ((None, ""), ({"name": "x"}, ".input_schema"), ({"input_schema": {}}, ".name")):
+        param = refusal({"messages": [HI, defined(tool)]}).param
+        assert param == f"messages[1].content[0].tool.definition{where}"
+
+
+def test_server_tools_are_removed_and_given_back_too():
+    by_name = {"type": "tool_reference", "name": "web_search"}
+    gone, back = _changed("tool_removal", by_name), _changed("tool_addition", by_name)
+    body = {"tools": [WEATHER, SEARCH], "messages": [HI, gone]}
+    assert [list(tool) for tool in request(body)["tools"]] == [["functionDeclarations"]]
+    assert refusal({**body, "tool_choice": {"type": "tool", "name": "web_search"}}).param == "tool_choice.name"
+    assert {"googleSearch": {}} in request({**body, "messages": [HI, gone, back]})["tools"]
+    newer = _changed("tool_addition", {"type": "tool_definition", "definition": SEARCH})
+    assert {"googleSearch": {}} in request({**body, "messages": [HI, gone, newer]})["tools"]
+
+
 def test_server_tools_alone():
     made = translate({"tools": [SEARCH, FETCH, CODE]})
     assert made.request["tools"] == [{"googleSearch": {}}, {"urlContext": {}}, {"codeExecution": {}}]
