@@ -38,7 +38,7 @@ def read_thinking(body: Mapping[str, Any], model: ResolvedModel, max_tokens: int
 
     `max_tokens` is the client's own number, None where the request has none (count_tokens).
     """
-    wish = _read(body.get("thinking"), max_tokens)
+    wish = _read(body.get("thinking"), None if body.get("tools") else max_tokens)
     effort = _effort(body, notes) or model.effort
     if not wish.kind and model.include_thoughts:  # the model's name asks for it
         wish = _Wish("adaptive")
@@ -58,6 +58,8 @@ def read_thinking(body: Mapping[str, Any], model: ResolvedModel, max_tokens: int
 
 
 def _read(value: Any, max_tokens: int | None) -> _Wish:
+    """`max_tokens` is None where a budget may be larger: with tools it is for all thoughts between them (interleaved
+    thinking)."""
     if value is None:
         return _Wish()
     thinking = mapping(value, "thinking")
@@ -79,9 +81,11 @@ def _effort(body: Mapping[str, Any], notes: Notes) -> str | None:
     over: they can only be newer than this table."""
     found = _effort_of(body.get("output_config"), "output_config", notes)
     messages = body.get("messages")
-    for message in reversed(messages) if isinstance(messages, list) else ():
+    listed = messages if isinstance(messages, list) else []
+    for behind, message in enumerate(reversed(listed), 1):
         if isinstance(message, dict) and message.get("role") == "system":
-            turn = _effort_of(message.get("output_config"), "messages.output_config", notes)
+            where = f"messages[{len(listed) - behind}].output_config"
+            turn = _effort_of(message.get("output_config"), where, notes)
             if turn is not None:
                 return turn
     return found

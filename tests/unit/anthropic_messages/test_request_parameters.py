@@ -139,6 +139,19 @@ def test_thinking_that_makes_no_sense(thinking, param):
     assert refusal({"thinking": thinking}).param == param
 
 
+def test_a_budget_for_all_thoughts_between_tools_may_be_larger_than_one_answer():
+    body = {"thinking": {"type": "enabled", "budget_tokens": 20_000}, "max_tokens": 4096, "tools": [WEATHER]}
+    assert config(body, MID)["thinkingConfig"] == {"thinkingLevel": "HIGH", "includeThoughts": True}
+    assert config(body, OLD)["thinkingConfig"] == {"thinkingBudget": 4095, "includeThoughts": True}
+    assert refusal({**body, "tools": []}).param == "thinking.budget_tokens"
+
+
+@pytest.mark.parametrize(("wrong", "where"), [(7, ""), ({"effort": 7}, ".effort")])
+def test_a_system_turns_wrong_effort_is_named_by_its_place(wrong, where):
+    turns = [HI, {"role": "system", "content": "x", "output_config": wrong}, HI]
+    assert refusal({"messages": turns}).param == f"messages[1].output_config{where}"
+
+
 def test_unknown_efforts_are_told_not_refused():
     assert translate({"output_config": {"effort": "ultra"}}).warnings == ["ignored:output_config.effort"]
 
