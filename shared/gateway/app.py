@@ -206,9 +206,12 @@ def _respelled(request: Request, row: Row) -> bool:
 
 
 def _spoken(request: Request, row: Row) -> str:
-    """The dialect of an answer: `/v1/models` is one path for three kinds of clients, `/v1/files` for two."""
-    if row.action in ("files", "file") and request.method != "POST" and speaks_google(request):
-        return "gemini_native"
+    """The dialect of an answer: `/v1/models` and `/v1/files` are each one path for three kinds of clients."""
+    if row.action in ("files", "file"):
+        if speaks_anthropic(request):
+            return "anthropic_messages"
+        if request.method != "POST" and speaks_google(request):
+            return "gemini_native"
     if row.endpoint != "models" or row.dialect == "gemini_native":
         return row.dialect
     if speaks_anthropic(request):

@@ -38,17 +38,21 @@ _PAGE, _MAX_PAGE = 20, 100
 _AT_ONCE = 8
 _ALL = 1_000  # keys of a list that is wanted oldest first
 _PIECE = 8 * 1024 * 1024
+_NOT_ANTHROPICS = "Anthropic's Files API is not served: send the content in the message, as base64 or by URL."
 
 Action = Callable[[Request, Exchange, Any, str], Awaitable[Response]]
 
 
 def file_actions(services: Services, google: Mapping[str, Action] | None = None) -> Mapping[str, Action]:
-    """`google`: the actions of Google's Files API, which has two of its paths in common with OpenAI's."""
+    """`google`: the actions of Google's Files API, which has two of its paths in common with OpenAI's. So has
+    Anthropic's, which is not served."""
     uploads = Uploads(services)
     known = google or {}
 
     def shared(own: Action, name: str) -> Action:
         async def serve(request: Request, exchange: Exchange, dialect: Dialect, endpoint: str) -> Response:
+            if dialect.NAME == "anthropic_messages":
+                raise GatewayError("not_found", _NOT_ANTHROPICS)
             if dialect.NAME == "gemini_native" and name in known:
                 return await known[name](request, exchange, dialect, "native")
             return await own(request, exchange, dialect, endpoint)

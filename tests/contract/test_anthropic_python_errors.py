@@ -131,6 +131,23 @@ def test_refusals_have_anthropics_classes_types_and_request_ids(gateway, client,
     assert gateway.rows(client_key[0]) == []  # nothing was called
 
 
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda files: files.list(),
+        lambda files: files.upload(file=("a.txt", b"text", "text/plain")),
+        lambda files: files.retrieve_metadata("file_011CNha8iCJcU1wXNR6q4V8w"),
+        lambda files: files.download("file_011CNha8iCJcU1wXNR6q4V8w"),
+        lambda files: files.delete("file_011CNha8iCJcU1wXNR6q4V8w"),
+    ],
+)
+def test_anthropics_files_are_not_taken_for_openais(client, ask):
+    with pytest.raises(anthropic.NotFoundError) as caught:
+        ask(client.beta.files)
+    assert caught.value.type == "not_found_error"
+    assert caught.value.request_id.startswith("req_")
+
+
 def test_an_overlong_prompt_is_refused_in_the_words_that_make_agents_compact(client, gateway, client_key):
     with pytest.raises(anthropic.BadRequestError) as caught:
         client.messages.create(**say("word " * 860_000))
