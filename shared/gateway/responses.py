@@ -124,7 +124,7 @@ class EventStream(Response):
         line = Line(send, self._heartbeat, self._heartbeat_s, self._made)
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            line.open()
+            line.open(late=self._first is not None and not self._first.done())
             try:
                 await self._relay(line)
             finally:
@@ -181,9 +181,14 @@ class Line:
         self._timer: asyncio.TimerHandle | None = None
         self._beat: asyncio.Task[None] | None = None  # on its way
 
-    def open(self) -> None:
+    def open(self, *, late: bool) -> None:
+        """`late`: the first frame was waited for in vain, and the client has waited for something as long."""
         self._sent_at = time.monotonic()
-        self._wait(self._heartbeat_s)
+        if late:
+            self._sent_at -= self._heartbeat_s
+            self._due()
+        else:
+            self._wait(self._heartbeat_s)
 
     async def write(self, data: bytes) -> None:
         self._writing = True

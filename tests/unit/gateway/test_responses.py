@@ -74,8 +74,16 @@ async def test_an_error_after_the_hold_becomes_a_frame():
     response = stream(frames_of(GatewayError("upstream_overloaded", "busy"), pause=0.05), sent)
     await response.first(0.01)
     await run(response, sent)
-    assert sent.body == b"error upstream_overloaded"
+    assert sent.body == b": beat\n\nerror upstream_overloaded"
     assert sent.settled == 1
+
+
+async def test_an_answer_that_begins_without_a_frame_says_so_at_once():
+    sent = Sent()
+    response = stream(frames_of(b"a", pause=0.05), sent)
+    await response.first(0.01)
+    await run(response, sent)
+    assert [message.get("body") for message in sent.messages] == [None, b": beat\n\n", b"a", b""]
 
 
 async def test_silence_is_filled_with_heartbeats_and_only_silence():
