@@ -60,29 +60,37 @@ class StopScan(TextFilter):
 
 
 class Unfence(TextFilter):
-    """Removes the code fence that models put around JSON when they were only asked for it."""
+    """Removes the code fence that models put around JSON when they were only asked for it; fences that stand inside
+    other words stay as they are."""
 
     _TAIL = 8
 
     def __init__(self) -> None:
         self._held = ""
-        self._opened = False
+        self._opened = False  # whether it is clear how the block begins
+        self._fence = False  # and that it begins with a fence
 
     def feed(self, text: str) -> str:
         self._held += text
         if not self._opened:
             if len(self._held.lstrip()) < 12 and "\n" not in self._held.lstrip():
                 return ""  # not yet clear whether a fence opens
-            self._held = re.sub(_OPENING_FENCE, "", self._held, count=1) if _fenced(self._held) else self._held
-            self._opened = True
+            self._open()
         out, self._held = self._held[: -self._TAIL], self._held[-self._TAIL :]
         return out
 
     def flush(self) -> str:
-        if not self._opened and _fenced(self._held):
-            self._held = re.sub(_OPENING_FENCE, "", self._held, count=1)
-        out, self._held = re.sub(_CLOSING_FENCE, "", self._held), ""
+        if not self._opened:
+            self._open()
+        out = re.sub(_CLOSING_FENCE, "", self._held) if self._fence else self._held
+        self._held, self._opened = "", False
         return out
+
+    def _open(self) -> None:
+        self._opened = True
+        self._fence = _fenced(self._held)
+        if self._fence:
+            self._held = re.sub(_OPENING_FENCE, "", self._held, count=1)
 
 
 def _fenced(text: str) -> bool:

@@ -97,12 +97,19 @@ def test_nothing_is_called_after_a_stop():
         ('{"a": "``` not a fence"}', '{"a": "``` not a fence"}'),
         ("{}", "{}"),
         ("```json\n{}```", "{}"),
+        ("This prints one:\n```python\nprint(1)\n```", "This prints one:\n```python\nprint(1)\n```"),
         ("", ""),
     ],
 )
 @given(positions=cuts)
 def test_fences_around_json_go(text, bare, positions):
     assert text_of(shaped(text_events(cut_at_random(text, positions)), unfence_json=True)) == bare
+
+
+def test_each_block_has_its_own_fence():
+    block = [BlockDelta(0, "```json\n{}\n```"), BlockEnd(0)]
+    events = [BlockStart(0, "text"), *block, BlockStart(0, "text"), *block, END]
+    assert text_of(shaped(events, unfence_json=True)) == "{}{}"
 
 
 @pytest.mark.parametrize(
