@@ -21,7 +21,7 @@ from shared.events import Event, Usage
 from shared.gateway import auth
 from shared.gateway.budgets import Estimate
 from shared.gateway.context import Exchange
-from shared.gateway.idempotency import adopt
+from shared.gateway.idempotency import HEADER, adopt
 from shared.gateway.metering import Meter, settled_on_failure, usd
 from shared.gateway.multipart import is_form, read_form
 from shared.gateway.pipeline import Services
@@ -101,6 +101,8 @@ class MediaLife:
         body: Mapping[str, Any] | Form
         if forms and is_form(request):
             body = await read_form(request, settings.max_body_bytes)
+            if HEADER in request.headers:
+                adopt(request, key, exchange, body.content())
             name = body.members().get("model")
         else:
             raw = await read_body(request, settings.max_body_bytes)

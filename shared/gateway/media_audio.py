@@ -19,6 +19,7 @@ from shared.errors import GatewayError
 from shared.gateway.budgets import estimate
 from shared.gateway.context import Exchange, in_time
 from shared.gateway.media import Asked, MediaCall, MediaLife
+from shared.gateway.responses import Settled
 
 
 class Speech:
@@ -63,7 +64,7 @@ class Speech:
         async with in_time(call.exchange), aclosing(self._sound(job, call)) as sounds:
             body = b"".join([sound async for sound in sounds])
         settle = BackgroundTask(call.meter.settle)
-        return Response(body, 200, call.priced_headers(), media_type=job.media_type, background=settle)
+        return Settled(body, 200, call.priced_headers(), media_type=job.media_type, background=settle)
 
 
 class Transcripts:
@@ -97,7 +98,7 @@ class Transcripts:
             gathered = [event async for event in events]
         body, media_type = transcript(gathered, job, call.usage)
         settle = BackgroundTask(call.meter.settle)
-        return Response(body, 200, call.priced_headers(), media_type=media_type, background=settle)
+        return Settled(body, 200, call.priced_headers(), media_type=media_type, background=settle)
 
     async def _stream(self, job: TranscriptionJob, call: MediaCall) -> Response:
         renderer = TranscriptRenderer(job, call.reply)

@@ -46,7 +46,8 @@ def usd(nano: int) -> str:
 class Outcome(Struct):
     """What a request turned out to be; filled in while it runs."""
 
-    calls: dict[int, Usage] = field(default_factory=dict)  # by upstream call: candidates, hops, discarded attempts
+    calls: dict[int, Usage] = field(default_factory=dict)  # by upstream call: candidates, discarded attempts
+    hops: dict[int, list[Usage]] = field(default_factory=dict)  # those before a call's last, each billed alone
     versions: dict[int, str] = field(default_factory=dict)  # what answered a call, where it said so
     model_version: str = ""
     upstream_response_id: str = ""
@@ -73,9 +74,10 @@ class Outcome(Struct):
     @property
     def usage(self) -> Usage | None:
         """The sum over all upstream calls; None where none told a count."""
-        if len(self.calls) == 1:
+        if len(self.calls) == 1 and not self.hops:
             return next(iter(self.calls.values()))
-        return sum(self.calls.values(), Usage()) if self.calls else None
+        earlier = [usage for usages in self.hops.values() for usage in usages]
+        return sum([*earlier, *self.calls.values()], Usage()) if self.calls else None
 
 
 class Meter:
@@ -179,16 +181,20 @@ class Meter:
         return sum(self._costs().values())
 
     def _costs(self) -> dict[int, int]:
-        """By upstream call: long prompts and searches are priced per call, not per request. Asked for by the answer's
-        header and by the row, between which nothing is used as a rule."""
+        """By upstream call: long prompts and searches are priced per call, or hop of one, not per request. Asked for by
+        the answer's header and by the row, between which nothing is used as a rule."""
         outcome = self.outcome
         if outcome.calls != self._priced:
             self._priced = dict(outcome.calls)
             self._known_costs = {
-                call: cost_nano(usage, self._price(outcome.versions.get(call, outcome.model_version))[0])
+                call: self._cost([*outcome.hops.get(call, ()), usage], outcome.versions.get(call))
                 for call, usage in outcome.calls.items()
             }
         return self._known_costs
+
+    def _cost(self, usages: list[Usage], version: str | None) -> int:
+        price, _ = self._price(self.outcome.model_version if version is None else version)
+        return sum([cost_nano(usage, price) for usage in usages])
 
     def _price(self, version: str) -> tuple[Price, bool]:
         """Of what answered, and whether it is a guess; "" where the upstream did not say what did."""

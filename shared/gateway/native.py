@@ -52,7 +52,7 @@ class Native:
         self._settings = services.settings
         self._upstream = NativeUpstream.beside(services.upstream)
         self._owners = owners
-        media = NativeMedia(self._life, self._upstream)
+        media = NativeMedia(self._life, self._upstream, owners)
         self._methods: Mapping[str, Answer] = {
             "generateContent": self._generate,
             "countTokens": self._count,

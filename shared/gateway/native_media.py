@@ -10,6 +10,7 @@ from starlette.responses import Response
 from shared.dialects.gemini_native import embeddings, predict
 from shared.dialects.gemini_native.embeddings import Embedding
 from shared.dialects.gemini_native.reading import parsed
+from shared.dialects.gemini_native.request import owned
 from shared.dialects.gemini_native.shown import written
 from shared.errors import GatewayError
 from shared.events import Event, Usage
@@ -17,6 +18,7 @@ from shared.gateway.budgets import estimate
 from shared.gateway.context import in_time
 from shared.gateway.fan_out import merged
 from shared.gateway.native_life import Asked, NativeAnswer, NativeLife
+from shared.gateway.native_objects import Owners
 from shared.gateway.native_upstream import NativeUpstream, passed
 from shared.gateway.telemetry import log
 from shared.gemini.usage import estimate_tokens, read_usage
@@ -26,9 +28,10 @@ _AT_ONCE = 4  # batches of one request under way
 
 
 class NativeMedia:
-    def __init__(self, life: NativeLife, upstream: NativeUpstream) -> None:
+    def __init__(self, life: NativeLife, upstream: NativeUpstream, owners: Owners) -> None:
         self._life = life
         self._upstream = upstream
+        self._owners = owners
 
     async def batch_embed(self, asked: Asked, endpoint: str) -> Response:
         return await self._embed(asked, endpoint, embeddings.read_batch(asked.body, asked.model), None)
@@ -46,6 +49,7 @@ class NativeMedia:
     async def _embed(
         self, asked: Asked, endpoint: str, embedding: Embedding, change: Callable[[Reply], Reply] | None
     ) -> Response:
+        credential_id = await self._owners.credential(asked.key.acct, owned({"contents": embedding.contents}))
         reserve = estimate(
             {"contents": embedding.contents}, asked.model, asked.exchange.today, choices=1, default_output=0
         )
@@ -55,7 +59,7 @@ class NativeMedia:
         async with self._life.settled(answer), in_time(asked.exchange):
             answer.meter.before_upstream()
             batches = embedding.batches
-            contents = await self._contents(answer, batches)
+            contents = await self._contents(answer, batches, credential_id)
             content = contents[0]
             # one batch goes back in the bytes it came in
             split = len(batches) > 1
@@ -72,7 +76,9 @@ class NativeMedia:
             answer.meter.outcome.finish_reason = "STOP"
             return answer.respond(content)
 
-    async def _contents(self, answer: NativeAnswer, batches: Sequence[Embedding]) -> list[bytes]:
+    async def _contents(
+        self, answer: NativeAnswer, batches: Sequence[Embedding], credential_id: str | None
+    ) -> list[bytes]:
         """The replies to batches side by side, in their order, each counted as soon as it is there."""
         gate = asyncio.Semaphore(_AT_ONCE)
         asked = answer.asked
@@ -86,10 +92,11 @@ class NativeMedia:
                     asked.exchange,
                     meter=answer.meter,
                     query=asked.options.upstream,
+                    credential_id=credential_id,
                 )
                 calls = answer.meter.outcome.calls
                 calls[number] = _guessed(batch)  # billed from here on, also where another batch ends the request
-                calls[number] = await self._usage(answer, parsed(content), batch)
+                calls[number] = await self._usage(answer, parsed(content), batch, credential_id)
                 return content
 
         tasks = [asyncio.ensure_future(one(number, batch)) for number, batch in enumerate(batches)]
@@ -100,7 +107,9 @@ class NativeMedia:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _usage(self, answer: NativeAnswer, reply: Reply, embedding: Embedding) -> Usage:
+    async def _usage(
+        self, answer: NativeAnswer, reply: Reply, embedding: Embedding, credential_id: str | None
+    ) -> Usage:
         """What the upstream says; of the model that says nothing its own count of the same contents."""
         metadata = embeddings.usage_metadata(reply)
         if metadata is not None:
@@ -109,7 +118,10 @@ class NativeMedia:
         model_id = answer.meter.outcome.model_version
         try:
             body = {"contents": embedding.contents}
-            counted = parsed(await self._upstream.plain("countTokens", lambda _: body, asked.model, asked.exchange))
+            content = await self._upstream.plain(
+                "countTokens", lambda _: body, asked.model, asked.exchange, credential_id=credential_id
+            )
+            counted = parsed(content)
             return read_usage({"promptTokenCount": counted["totalTokens"]})
         except (GatewayError, KeyError) as error:
             log("embedding_usage_estimated", request_id=asked.exchange.request_id, model=model_id, exc=error)

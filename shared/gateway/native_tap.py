@@ -101,7 +101,7 @@ class Tap:
         self.has_call = False
         self.has_output = False
         self.ends_hop = False
-        self._earlier: Usage | None = None
+        self.earlier_usages: list[Usage] = []
         self._hop = _Hop()
 
     @property
@@ -133,8 +133,8 @@ class Tap:
 
     @property
     def usage(self) -> Usage:
-        usage = self._hop_usage()
-        return usage if self._earlier is None else self._earlier + usage
+        usage = self.hop_usage
+        return sum(self.earlier_usages, Usage()) + usage if self.earlier_usages else usage
 
     def feed_plain(self, texts: PlainTexts, last: bytes) -> None:
         """What `feed` does with each of these chunks."""
@@ -170,7 +170,7 @@ class Tap:
 
     def next_hop(self) -> None:
         """Go on with the objects of another upstream call."""
-        self._earlier = self.usage
+        self.earlier_usages.append(self.hop_usage)
         self._hop = _Hop()
 
     def end(self) -> tuple[Finish, str]:
@@ -207,8 +207,10 @@ class Tap:
         if settled:
             hop.release(finish_class(reason))
 
-    def _hop_usage(self) -> Usage:
-        """The latest counters as a whole; estimates where content came after them or none came at all."""
+    @property
+    def hop_usage(self) -> Usage:
+        """The running hop's latest counters as a whole; estimates where content came after them or none came at
+        all."""
         hop, said, metadata = self._hop, self._hop.said, self._hop.usage_metadata
         if metadata is None:
             usage = Usage(

@@ -31,7 +31,20 @@ def raw_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     return [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
 
 
-class Whole(Response):
+class Settled(Response):
+    """An answer after which something is to be done, whether it could be sent or not: a server that stops, and a
+    Lambda that takes no more of it, end the sending early."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        background, self.background = self.background, None
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            if background is not None:
+                await background()
+
+
+class Whole(Settled):
     """An answer that is made. Starlette's constructor finds out what is known here: that the body is bytes, and which
     headers it has, with its length and its type."""
 
@@ -109,13 +122,12 @@ class EventStream(Response):
         try:
             await held
         except asyncio.CancelledError:
-            self._first.cancel()
+            await self._leave_frames()
             raise
         finally:
             timer.cancel()
         if not self._first.done() and self._deadline_s() <= 0:  # no time to say anything after a 200
-            self._first.cancel()
-            await asyncio.wait({self._first})
+            await self._leave_frames()
             raise GatewayError("upstream_timeout", "The answer took longer than the time left.")
         if self._first.done():
             self._first.result()
@@ -131,7 +143,18 @@ class EventStream(Response):
                 await line.close()
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
-            await self._after()
+            try:
+                await self._leave_frames()
+            finally:
+                await self._after()
+
+    async def _leave_frames(self) -> None:
+        """Whoever makes the frames notes what the answer used when they are closed, also those that nobody took: a
+        client that reads no further, and a server that stops, end a stream while a frame is on its way."""
+        if self._first is not None:
+            self._first.cancel()
+            await asyncio.gather(self._first, return_exceptions=True)
+        await self._frames.aclose()
 
     def _made(self) -> bool:
         """Whether the first frame is made and waits for its turn."""

@@ -10,11 +10,14 @@ class Told(Protocol):
 
     model_version: str
     response_id: str
+    earlier_usages: list[Usage]
 
     @property
     def finish(self) -> str: ...
     @property
     def usage(self) -> Usage: ...
+    @property
+    def hop_usage(self) -> Usage: ...
     @property
     def continuation_token(self) -> str | None: ...
     @property

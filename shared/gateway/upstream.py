@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct, structs
 
 from shared.errors import GatewayError
-from shared.events import End, Event, LooseSignature, Start
+from shared.events import End, Event, LooseSignature, Start, Usage
 from shared.gateway.context import Exchange
 from shared.gateway.metering import Meter
 from shared.gateway.pool import CredentialPool
@@ -309,9 +309,15 @@ def note(meter: Meter, reader: Told, call: int) -> None:
         outcome.model_version = outcome.versions[call] = reader.model_version
     outcome.upstream_response_id = reader.response_id or outcome.upstream_response_id
     usage = reader.usage
+    if reader.earlier_usages:
+        outcome.hops[call] = [_completed(earlier, meter) for earlier in reader.earlier_usages]
+        usage = reader.hop_usage
+    outcome.calls[call] = _completed(usage, meter)
+
+
+def _completed(usage: Usage, meter: Meter) -> Usage:
     if usage.estimated and not usage.prompt_tokens:
         usage = structs.replace(usage, prompt_tokens=meter.input_bound)
     # the header tells what was served; the body may not, or tell what was asked for
-    if outcome.service_tier and outcome.service_tier != usage.service_tier:
-        usage = structs.replace(usage, service_tier=outcome.service_tier)
-    outcome.calls[call] = usage
+    tier = meter.outcome.service_tier
+    return structs.replace(usage, service_tier=tier) if tier and tier != usage.service_tier else usage

@@ -5,7 +5,7 @@ Aggregates belong to accounts: a key and its rotations are one line, under the k
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 from shared.errors import GatewayError
@@ -42,17 +42,23 @@ def day_of(text: str, param: str) -> str:
         parsed = None
     if parsed is None:
         raise GatewayError("invalid_request", f"`{param}` must be a day such as 2027-01-31.", param=param)
-    return parsed.strftime("%Y%m%d")
+    return _compact(parsed)
 
 
 def day_range(first: str | None, last: str | None, today: date) -> tuple[str, str]:
     """Both ends as the ledger writes them, inclusive; thirty days to today where nothing is said."""
     end = date.fromisoformat(day_of(last, "to")) if last else today
-    start = date.fromisoformat(day_of(first, "from")) if first else end - timedelta(days=DEFAULT_DAYS - 1)
+    usual = date.fromordinal(max(1, end.toordinal() - DEFAULT_DAYS + 1))
+    start = date.fromisoformat(day_of(first, "from")) if first else usual
     if not 0 <= (end - start).days < MOST_DAYS:
         message = f"`from` must not be after `to`, and the range at most {MOST_DAYS} days long."
         raise GatewayError("invalid_request", message, param="from")
-    return start.strftime("%Y%m%d"), end.strftime("%Y%m%d")
+    return _compact(start), _compact(end)
+
+
+def _compact(day: date) -> str:
+    """`strftime` writes the years before 1000 with fewer digits."""
+    return day.isoformat().replace("-", "")
 
 
 def dimensions_of(text: str) -> tuple[str, ...]:

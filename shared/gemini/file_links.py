@@ -12,7 +12,7 @@ KEPT_FILE = re.compile(r"file-[A-Za-z0-9]{24}")
 KEPT_OBJECT = r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/([A-Za-z0-9_-]{1,64})/files/(file-[A-Za-z0-9]{24})"
 # Google's host, or the loopback address of a gateway or an emulator
 _UPSTREAM_FILE = (
-    r"(?:https?://(?:generativelanguage\.[\w.]*googleapis\.com|127\.0\.0\.1|localhost|\[::1\])(?::\d+)?"
+    r"(?:(?i:https?://(?:generativelanguage\.[\w.]*googleapis\.com|127\.0\.0\.1|localhost|\[::1\]))(?::\d+)?"
     r"/(?:download/)?v1\w*/)?(files/[A-Za-z0-9_-]{1,128})(?::\w+)?"
 )
 _WITHOUT_URLS = ("gemini-1.", "gemini-2.0")  # Gemini API reference, "Limits and media"
@@ -29,7 +29,7 @@ def file_links(request: GenerateContentRequest) -> Iterator[FileData]:
 
 def upstream_file(uri: str) -> str:
     """`files/x` where a link or a bare name is one of the Files API; else ""."""
-    found = re.fullmatch(_UPSTREAM_FILE, uri.partition("?")[0])
+    found = re.fullmatch(_UPSTREAM_FILE, re.split("[?#]", uri, maxsplit=1)[0])
     return found[1] if found else ""
 
 

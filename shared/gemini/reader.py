@@ -75,9 +75,10 @@ class ReplyReader:
     """`feed` every chunk, then `close`. Function calls are held until a finish reason, because a parsed call may come
     with the reason that forbids running it; what follows a held call waits with it, so that order is kept.
 
-    `usage` is the latest known at any time, `finish` the upstream's word for the running hop ("" so far),
-    `continuation_token` the hop's latest token; `token_covers_output` says that nothing came after that token, so a
-    broken stream can resume there. `drafts` asks for the pictures among the thoughts, which are left out otherwise.
+    `usage` is the latest known at any time, the sum of `earlier_usages` and `hop_usage`; `finish` the upstream's word
+    for the running hop ("" so far), `continuation_token` the hop's latest token; `token_covers_output` says that
+    nothing came after that token, so a broken stream can resume there. `drafts` asks for the pictures among the
+    thoughts, which are left out otherwise.
     """
 
     def __init__(self, *, drafts: bool = False) -> None:
@@ -91,7 +92,7 @@ class ReplyReader:
         self._open_index = 0
         self._held: list[Mapping[str, Any] | TextPart] = []
         self._hop = _Hop(0)
-        self._earlier: Usage | None = None
+        self.earlier_usages: list[Usage] = []
         self._usage: Usage | None = None  # as of the latest chunk, once it was asked for
         self._first_metadata: Mapping[str, Any] | Counters | None = None  # of the chunk that started the answer
         self._first_usage: Usage | None = None
@@ -118,8 +119,8 @@ class ReplyReader:
     @property
     def usage(self) -> Usage:
         if self._usage is None:
-            usage = self._hop_usage()
-            self._usage = usage if self._earlier is None else self._earlier + usage
+            usage = self.hop_usage
+            self._usage = sum(self.earlier_usages, Usage()) + usage if self.earlier_usages else usage
         return self._usage
 
     def feed(self, chunk: Mapping[str, Any] | PlainText) -> list[Event]:
@@ -174,7 +175,8 @@ class ReplyReader:
         """Continue with the chunks of another upstream call: a long decode goes on, or a broken stream resumes. The
         finish of the hop so far is suppressed and its usage kept; block numbers and text offsets run on."""
         self._held.clear()  # nothing is held after a finish reason, and an unfinished call must not run
-        self._earlier, self._usage = self.usage, None
+        self.earlier_usages.append(self.hop_usage)
+        self._usage = None
         self._earlier_citations += self._citations()
         self._hop = _Hop(self._hop.text_offset + self._hop.text_length)
 
@@ -253,8 +255,10 @@ class ReplyReader:
             reason = enum_word(feedback.get("blockReason"), BLOCK_NUMBERS)
             self._hop.block_reason = reason or self._hop.block_reason or ""
 
-    def _hop_usage(self) -> Usage:
-        """The latest usage object as a whole; counts are estimates where content came after it or none came at all."""
+    @property
+    def hop_usage(self) -> Usage:
+        """The running hop's latest usage object as a whole; counts are estimates where content came after it or none
+        came at all."""
         hop, first = self._hop, self._first_usage
         text, thoughts = hop.text_length, hop.thought_length
         if hop.usage_metadata is None:

@@ -3,6 +3,7 @@
 Every write here is guarded by a condition or a client token, so that a lost answer can always be asked again.
 """
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Coroutine, Mapping, Sequence
@@ -50,6 +51,7 @@ _REASON = "ConditionalCheckFailed"
 _ADMIT_TRIES = 5
 _SETTLE_TRIES = 6
 _SWEEP_AT_ONCE = 10
+_TAKEN_BACK_AFTER_S = (0, 0.05, 0.2)
 _REMEMBERED_ACCOUNTS = 10_000
 _NOTHING_SEEN = Arrivals()
 # an expired hold may be what stands in the way of these
@@ -57,7 +59,7 @@ _WORTH_SWEEPING = frozenset({"budget", "concurrency", "duplicate_running", "dupl
 
 
 class DynamoLedger:
-    """Implements `protocols.Ledger`. Await `admit` shielded: a hold whose caller left stays until it expires."""
+    """Implements `protocols.Ledger`. Who leaves `admit` leaves no hold."""
 
     def __init__(self, aws: Aws, table: str) -> None:
         self._aws = aws
@@ -98,24 +100,40 @@ class DynamoLedger:
     async def admit(self, admission: Admission) -> Admitted | Refused:
         limits, period = limits_of(admission), admission.period
         seen = self._seen.get(admission.acct, _NOTHING_SEEN)
-        for _ in range(_ADMIT_TRIES):
-            verdict, image = await self._ask(admission, limits, period, seen)
-            if isinstance(verdict, Admitted):
-                return verdict if admission.body_sha is None else await self._unless_done(admission, verdict)
-            if image is not None:
-                seen = self._seen[admission.acct] = Arrivals.of(image)
-            swept = image is not None and await self._sweep_image(admission, image)
-            match verdict:
-                case ChangePeriod():
-                    await self._write("update_item", period_update(self._table, admission.acct, verdict))
-                    period = verdict.new
-                case TryAgain():
-                    period = verdict.period
-                case Refused() if swept and verdict.kind in _WORTH_SWEEPING:
-                    continue  # what stood in the way may be gone
-                case Refused():
-                    return verdict
-        return Refused("contended", retry_after=1.0)
+        try:
+            for _ in range(_ADMIT_TRIES):
+                verdict, image = await self._ask(admission, limits, period, seen)
+                if isinstance(verdict, Admitted):
+                    return verdict if admission.body_sha is None else await self._unless_done(admission, verdict)
+                if image is not None:
+                    seen = self._seen[admission.acct] = Arrivals.of(image)
+                swept = image is not None and await self._sweep_image(admission, image)
+                match verdict:
+                    case ChangePeriod():
+                        await self._write("update_item", period_update(self._table, admission.acct, verdict))
+                        period = verdict.new
+                    case TryAgain():
+                        period = verdict.period
+                    case Refused() if swept and verdict.kind in _WORTH_SWEEPING:
+                        continue  # what stood in the way may be gone
+                    case Refused():
+                        return verdict
+            return Refused("contended", retry_after=1.0)
+        except asyncio.CancelledError:
+            await asyncio.shield(asyncio.ensure_future(self._take_back(admission)))
+            raise
+
+    async def _take_back(self, admission: Admission) -> None:
+        """The hold of a caller that left: nobody would end it before it expires, and nobody knows whether it is there
+        or still on its way. One that comes later than this is swept."""
+        for pause in _TAKEN_BACK_AFTER_S:
+            await asyncio.sleep(pause)
+            try:
+                if await self._write("update_item", release_update(self._table, admission)):
+                    return
+            except StoreUnavailable as error:
+                _log.warning("hold_not_taken_back", extra={"fields": {"acct": admission.acct, "error": str(error)}})
+                return
 
     async def _ask(
         self, admission: Admission, limits: Limits, period: str, seen: Arrivals

@@ -370,6 +370,24 @@ def test_a_transcript(client, gateway, client_key, emulator):
     assert row["output_tokens"] == answer.usage.output_tokens
 
 
+def test_a_repeated_form_is_billed_once(client, gateway, client_key, emulator):
+    """Every try of a client draws another boundary."""
+
+    def ask(prompt="same"):
+        named = {"idempotency-key": "recording-7"}
+        transcriptions = client.audio.transcriptions
+        return transcriptions.create(model="whisper-1", file=("a.wav", WAV), prompt=prompt, extra_headers=named)
+
+    ask()
+    with pytest.raises(openai.ConflictError) as repeated:
+        ask()
+    assert repeated.value.response.headers["x-should-retry"] == "false"
+    with pytest.raises(openai.UnprocessableEntityError):
+        ask(prompt="another")
+    assert len(emulator.requests) == 1
+    one_row(gateway, client_key, "audio")
+
+
 @pytest.mark.parametrize(
     ("wanted", "answer"),
     [

@@ -76,6 +76,25 @@ async def test_a_request_that_is_cancelled_while_it_settles_leaves_one_row(
     assert (state["spent"], state["avail"], state["holds"]) == (COST, 1_000 - COST, {})
 
 
+@pytest.mark.parametrize("direct", [True, False])
+@pytest.mark.parametrize("after_s", [0, 0.001, 0.002, 0.004, 0.008, 0.016])
+async def test_a_request_that_is_cancelled_while_it_is_admitted_holds_nothing(
+    bench: Bench, environment: dict[str, str], after_s: float, direct: bool
+) -> None:
+    """What was under way may still arrive."""
+    aws = Aws(environment, direct=direct)
+    key = await bench.account(budget_limit_nano=1_000)
+    ledger = DynamoLedger(aws, bench.table)
+    admitting = asyncio.ensure_future(ledger.admit(bench.request(key, rpm=60, rpm_burst=1)))
+    await asyncio.sleep(after_s)
+    admitting.cancel()
+    await asyncio.wait([admitting])
+    held = 0 if admitting.cancelled() else 1  # or it was too late
+    aws.close()
+    state = bench.state(key)
+    assert (len(state["holds"]), state["avail"]) == (held, 1_000 - 100 * held)
+
+
 @pytest.mark.parametrize("fault", ["throttle", "conflict", "error"])
 async def test_what_never_gets_better_is_said_after_the_last_try(bench: Bench, fault: str) -> None:
     key = await bench.account()

@@ -22,6 +22,7 @@ def linked(uri: str) -> dict[str, Any]:
         ("https://generativelanguage.googleapis.com/v1beta/files/abc", "files/abc", False),
         ("https://generativelanguage.googleapis.com/download/v1beta/files/abc:download?alt=media", "files/abc", False),
         ("http://127.0.0.1:9090/v1beta/files/abc", "files/abc", False),
+        ("HTTPS://GenerativeLanguage.googleapis.com/v1beta/files/abc#1", "files/abc", False),
         ("https://www.youtube.com/watch?v=x", "", False),
         ("gs://bucket/x", "", False),
         ("file-0123456789abcdefghijklmn", "", False),

@@ -1,5 +1,7 @@
 """A request's members, from JSON or from a form: typed on reading, and what nobody read is named in the warnings."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -32,6 +34,11 @@ class Form(Struct, frozen=True):
     def uploads(self, *names: str) -> list[Upload]:
         """The files under these names or their array forms, in the order sent."""
         return [upload for name, upload in self.files if name.partition("[")[0] in names]
+
+    def content(self) -> bytes:
+        """What the form says, the same whatever boundary its client drew for it."""
+        files = [(name, each.name, each.media_type, hashlib.sha256(each.data).hexdigest()) for name, each in self.files]
+        return json.dumps([self.texts, files]).encode()
 
     def members(self) -> dict[str, Any]:
         """The texts as one object: `name[]` gathers a list, `name[key]` an object, a repeated name its last value."""

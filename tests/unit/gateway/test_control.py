@@ -441,6 +441,16 @@ async def test_bad_ranges_and_groups_are_named(plane: Plane, query: str, param: 
     assert await plane.error("GET", f"/admin/usage?{query}") == (400, "invalid_value", param)
 
 
+@pytest.mark.parametrize(
+    "span", ["to=0001-01-05", "from=0001-01-01&to=0001-01-02", "to=0999-12-31", "from=9999-12-31&to=9999-12-31"]
+)
+async def test_a_range_at_the_edge_of_the_calendar_holds_nothing(plane: Plane, span: str) -> None:
+    made = await plane.made()
+    assert (await plane.ask("GET", f"/admin/usage?{span}")).json()["data"] == []
+    own = await plane.ask("GET", f"/v1/usage?{span}", key=made["key"])
+    assert (own.status_code, own.json()["data"]) == (200, [])
+
+
 async def test_usage_of_an_unknown_key_is_not_found(plane: Plane) -> None:
     assert await plane.error("GET", "/admin/usage?kid=nope") == (404, "not_found", "kid")
     assert await plane.error("GET", "/admin/usage/requests?kid=nope") == (404, "not_found", "kid")

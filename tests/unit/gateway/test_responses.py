@@ -3,9 +3,10 @@
 import asyncio
 
 import pytest
+from starlette.background import BackgroundTask
 
 from shared.errors import GatewayError
-from shared.gateway.responses import EventStream
+from shared.gateway.responses import EventStream, Settled, json_response
 
 
 class Sent:
@@ -119,4 +120,130 @@ async def test_a_cancelled_server_still_settles():
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+    assert sent.settled == 1
+
+
+class Noted:
+    """Frames whose maker notes what they used when it is left, and what a settlement finds of it."""
+
+    def __init__(self):
+        self.noted = False
+        self.found = []
+
+    async def frames(self, *pauses):
+        try:
+            for pause in pauses:
+                await asyncio.sleep(pause)
+                yield b"a"
+        finally:
+            await asyncio.sleep(0)  # an upstream connection is let go
+            self.noted = True
+
+    async def settle(self):
+        self.found.append(self.noted)
+
+
+async def stalled(message):
+    """A client that reads the head and no further."""
+    if message["type"] == "http.response.body":
+        await asyncio.sleep(60)
+
+
+async def broken(message):
+    if message["type"] == "http.response.body":
+        raise OSError("gone")
+
+
+async def never(message):
+    raise OSError("gone")
+
+
+def noted_stream(made, frames, deadline_s=5.0):
+    sent = Sent()
+    sent.settle = made.settle
+    return stream(frames, sent, deadline_s=deadline_s)
+
+
+@pytest.mark.parametrize("held", [True, False])
+@pytest.mark.parametrize("send", [broken, never])
+async def test_a_stream_that_cannot_be_sent_is_settled_with_what_it_used(send, held):
+    made = Noted()
+    response = noted_stream(made, made.frames(0 if held else 0.02, 0))
+    await response.first(0.01)
+    with pytest.raises(OSError, match="gone"):
+        await response({"type": "http"}, None, send)
+    assert made.found == [True]
+
+
+@pytest.mark.parametrize("frame", [0, 1])
+async def test_a_stream_that_nobody_reads_is_settled_with_what_it_used(frame):
+    """Its time runs out, or its server stops, while a frame is on its way."""
+    made = Noted()
+    response = noted_stream(made, made.frames(0, 0), deadline_s=0.02)
+    await response.first(0.01)
+    taken = 0
+
+    async def send(message):
+        nonlocal taken
+        if message["type"] == "http.response.body":
+            taken += 1
+            if taken > frame:
+                await stalled(message)
+
+    task = asyncio.ensure_future(response({"type": "http"}, None, send))
+    await asyncio.sleep(0.05)
+    task.cancel()
+    await asyncio.wait({task})
+    assert made.found == [True]
+
+
+async def test_a_server_that_stops_before_the_first_frame_settles_with_what_was_used():
+    made = Noted()
+    response = noted_stream(made, made.frames(60))
+
+    async def answer():
+        try:
+            await response.first(60)
+        finally:
+            await made.settle()
+
+    task = asyncio.ensure_future(answer())
+    await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.wait({task})
+    assert made.found == [True]
+
+
+def whole(sent):
+    return json_response(200, {"a": 1}, after=sent.settle)
+
+
+def sound(sent):
+    return Settled(b"RIFF", 200, media_type="audio/wav", background=BackgroundTask(sent.settle))
+
+
+@pytest.mark.parametrize("made", [whole, sound])
+@pytest.mark.parametrize("send", [broken, never])
+async def test_a_whole_answer_that_cannot_be_sent_is_settled(made, send):
+    sent = Sent()
+    with pytest.raises(OSError, match="gone"):
+        await made(sent)({"type": "http"}, None, send)
+    assert sent.settled == 1
+
+
+@pytest.mark.parametrize("made", [whole, sound])
+async def test_a_whole_answer_that_is_cut_off_is_settled(made):
+    sent = Sent()
+    task = asyncio.ensure_future(made(sent)({"type": "http"}, None, stalled))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.wait({task})
+    assert sent.settled == 1
+
+
+@pytest.mark.parametrize("made", [whole, sound])
+async def test_a_whole_answer_is_settled_once_after_its_last_byte(made):
+    sent = Sent()
+    await run(made(sent), sent)
+    assert [message["type"] for message in sent.messages] == ["http.response.start", "http.response.body"]
     assert sent.settled == 1

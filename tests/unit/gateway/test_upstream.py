@@ -7,13 +7,17 @@ from datetime import date
 import pytest
 
 from shared.errors import GatewayError
-from shared.events import BlockDelta, End
+from shared.events import BlockDelta, End, Usage
+from shared.gateway.budgets import Estimate
+from shared.gateway.context import Exchange as RealExchange
+from shared.gateway.metering import Meter as RealMeter
 from shared.gateway.metering import Outcome
 from shared.gateway.pool import CredentialPool
 from shared.gateway.settings import Settings
 from shared.gateway.upstream import Upstream
 from shared.gemini.catalog import resolve
-from shared.stores.protocols import Credential
+from shared.gemini.pricing import cost_nano, price_of
+from shared.stores.protocols import Credential, KeyRecord
 
 NULLABLE = {"type": ["string", "null"]}
 USAGE = {"promptTokenCount": 10, "candidatesTokenCount": 5, "totalTokenCount": 15}
@@ -269,6 +273,35 @@ async def test_hops_of_a_long_decode_are_one_answer():
     assert client.asked[1][1]["continuationToken"] == "dDE="
     assert {**client.asked[1][1], "continuationToken": None} == {**client.asked[0][1], "continuationToken": None}
     assert (outcome.usage.prompt_tokens, sum(isinstance(event, End) for event in events)) == (20, 1)
+
+
+async def test_each_hop_is_billed_as_the_call_that_it_is():
+    """Two prompts below the border of long ones do not make a long one, and each grounded hop is a grounded answer."""
+    today = date(2026, 11, 21)
+    counts = {"promptTokenCount": 150_000, "candidatesTokenCount": 9, "totalTokenCount": 150_009}
+    searched = {"groundingMetadata": {"webSearchQueries": ["a", "b"]}}
+    one = chunk({"text": "one "}, finish="CONTINUATION", continuationToken="dDE=", **searched)
+    two = chunk({"text": "two"}, finish="STOP", **searched)
+    for hop in (one, two):
+        hop |= {"usageMetadata": counts, "modelVersion": "gemini-2.5-pro"}
+    _, error, outcome = await ask(Client([one], [two]), model="gemini-2.5-pro")
+    meter = RealMeter(
+        None,
+        None,
+        Settings(),
+        KeyRecord("k", "acct", "h", "p"),
+        RealExchange("r", "r", 1_795_000_000_000, 0.0, 60.0, ""),
+        resolve("gemini-2.5-pro", today),
+        Estimate(1, 1, 1),
+        dialect="d",
+        endpoint="chat",
+        stream=True,
+    )
+    meter.outcome = outcome
+    alone = cost_nano(Usage(150_000, output_tokens=9, search_queries=2), price_of("gemini-2.5-pro", today)[0])
+    assert error is None
+    assert (outcome.usage.prompt_tokens, outcome.usage.output_tokens, outcome.attempts) == (300_000, 18, 1)
+    assert meter.cost() == meter.settlement().cost_nano == 2 * alone
 
 
 async def test_hops_end_at_the_limit_with_what_there_is():

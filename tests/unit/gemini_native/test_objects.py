@@ -66,7 +66,26 @@ async def test_another_accounts_file_is_an_unknown_file(world):
     assert len(world.sent) == before and world.ledger.rows == []
 
 
-@pytest.mark.parametrize("form", ["files/{}", "https://generativelanguage.googleapis.com/v1beta/files/{}"])
+FORMS = [
+    "files/{}",
+    "https://generativelanguage.googleapis.com/v1beta/files/{}",
+    "https://generativelanguage.googleapis.com/v1beta/files/{}:download?alt=media",
+    "https://generativelanguage.googleapis.com/download/v1beta/files/{}:download?alt=media",
+    "HTTPS://GenerativeLanguage.googleapis.com/v1beta/files/{}#1",
+]
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_a_foreign_file_cannot_be_embedded(world, form):
+    content = {"parts": [{"fileData": {"fileUri": form.format("abc"), "mimeType": "image/png"}}]}
+    path = "/v1beta/models/gemini-embedding-2"
+    one = await world.post(f"{path}:embedContent", {"content": content})
+    several = await world.post(f"{path}:batchEmbedContents", {"requests": [{"content": content}]})
+    assert (one.status, several.status) == (404, 404)
+    assert world.sent == [] and world.ledger.rows == []
+
+
+@pytest.mark.parametrize("form", FORMS)
 async def test_a_foreign_file_is_found_wherever_it_stands(world, form):
     part = {"fileData": {"fileUri": form.format("abc")}}
     nested = {"functionResponse": {"name": "f", "response": {}, "parts": [part]}}
