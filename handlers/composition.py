@@ -138,7 +138,7 @@ def data_plane(endpoints: Collection[str], environ: Mapping[str, str] = os.envir
     settings = Settings.from_env(environ)
     telemetry.configure(settings.log_level)
     stores = open_stores(environ, Aws(environ, direct=True), endpoints)
-    return guarded(build_app(open_services(settings, stores), endpoints, warming(stores)), stores)
+    return guarded(build_app(open_services(settings, stores), endpoints, warming(stores, environ)), stores)
 
 
 def both_planes(environ: Mapping[str, str] = os.environ) -> ASGIApp:
@@ -154,7 +154,7 @@ def both_planes(environ: Mapping[str, str] = os.environ) -> ASGIApp:
         app: ASGIApp = composition.control_app(environ, stores, directory, services.authenticator, None)
         return app
 
-    return guarded(OneAddress(build_app(services, None, warming(stores)), control), stores)
+    return guarded(OneAddress(build_app(services, None, warming(stores, environ)), control), stores)
 
 
 def guarded(app: ASGIApp, stores: Stores) -> ASGIApp:
@@ -162,15 +162,18 @@ def guarded(app: ASGIApp, stores: Stores) -> ASGIApp:
     return app if stores.origin is None else FrontDoor(app, stores.origin, outside)
 
 
-def warming(stores: Stores) -> Callable[[object], AbstractAsyncContextManager[None]]:
-    """A lifespan that pays for AWS's clients, and for the first look at the origin secret, before any request."""
+def warming(stores: Stores, environ: Mapping[str, str]) -> Callable[[object], AbstractAsyncContextManager[None]]:
+    """A lifespan that pays for AWS's clients, and for the first look at the origin secret, before any request. What is
+    to become a snapshot looks at nothing: it may be restored after days, with a clock that has not counted them.
+    """
+    origin = stores.origin if environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") != "snap-start" else None
 
     @asynccontextmanager
     async def lifespan(app: object) -> AsyncIterator[None]:
         await stores.aws.warm("ssm", "secretsmanager", "dynamodb")
-        if stores.origin is not None:
+        if origin is not None:
             try:
-                await stores.origin.accepted()
+                await origin.accepted()
             except StoreUnavailable as error:
                 telemetry.log("origin_secret_unreadable", level=40, exc=error)  # every request gets 503, and tries anew
         yield

@@ -49,5 +49,5 @@ def control_plane(environ: Mapping[str, str] = os.environ) -> ASGIApp:
     telemetry.configure(Settings.from_env(environ).log_level)
     stores = open_stores(environ, patient=True)
     directory = KeyDirectory(stores.keys, stores.secrets)
-    app = control_app(environ, stores, directory, Authenticator(directory), warming(stores))
+    app = control_app(environ, stores, directory, Authenticator(directory), warming(stores, environ))
     return guarded(app, stores)

@@ -31,7 +31,7 @@ LOCK_whole   := requirements.txt
 
 .SECONDEXPANSION:
 .PRECIOUS: $(STAGE)/%/.done
-$(STAGE)/%/.done: $$(LOCK_$$*) stream-wrapper infra/build.mk $(SOURCES)
+$(STAGE)/%/.done: $$(LOCK_$$*) stream-wrapper infra/build.mk $(SOURCES) | .venv/bin/python
 	@test -n "$(CPU_$(ARCH))" || { echo "ARCH must be arm64 or x86_64, not '$(ARCH)'" >&2; exit 1; }
 	umask 022 && rm -rf $(@D) && mkdir -p $(@D)/task
 	umask 022 && $(UV) pip install --quiet --target $(@D)/task --python $(PYTHON) --python-version $(PYVER) \
@@ -42,6 +42,10 @@ $(STAGE)/%/.done: $$(LOCK_$$*) stream-wrapper infra/build.mk $(SOURCES)
 	umask 022 && $(PYTHON) -m compileall -q --invalidation-mode unchecked-hash -s $(@D)/task -p /var/task $(@D)/task
 	chmod -R u=rwX,go=rX $(@D)/task && chmod 755 $(@D)/task/stream-wrapper
 	touch $@
+
+# `sam build` may be the first command in a clone
+.venv/bin/python:
+	@infra/local/bootstrap.sh
 
 .PHONY: artefact
 artefact: $(STAGE)/serving/.done $(STAGE)/audio/.done $(STAGE)/whole/.done  ## build the functions' contents into .build/

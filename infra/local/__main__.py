@@ -19,7 +19,7 @@ def main(environ: Mapping[str, str]) -> int:
     home = Path(environ.get("GATEWAY_STATE_DIR") or ".local")
     if trouble := _listening_trouble(host, port):
         raise ConfigurationError(f"cannot listen on {host}:{port}: {trouble}")
-    base_url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104 - compared only
+    base_url = address_of(host, port)
     with surroundings(environ, home, base_url) as ground:
         _banner(base_url, home, ground)
         # open streams get one second, the embedded AWS the rest of the five that a stop may take
@@ -36,6 +36,12 @@ def main(environ: Mapping[str, str]) -> int:
         )
         uvicorn.Server(config).run()
     return 0
+
+
+def address_of(host: str, port: int) -> str:
+    """The base URL for a client on this machine. A server on all IPv6 addresses answers on no IPv4 one."""
+    named = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared only
+    return f"http://[{named}]:{port}" if ":" in named else f"http://{named}:{port}"
 
 
 def _port(text: str) -> int:

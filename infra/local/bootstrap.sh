@@ -42,6 +42,6 @@ if ! works .venv/bin/python; then
 fi
 say "installing locked requirements"
 .tools/uv/bin/uv pip sync --quiet --python .venv/bin/python --require-hashes requirements-dev.txt
-say "installing the embedded AWS"
+ln -sf ../../infra/cli/gwctl .venv/bin/gwctl
 .venv/bin/python -c 'from infra.local.aws import installed; installed()'
 locked >.venv/.locked

@@ -22,7 +22,7 @@ from shared.stores.dynamodb_global import DynamoGlobalTotals
 def local_app(environ: Mapping[str, str]) -> ASGIApp:
     """`environ` names the embedded AWS and the upstream as a function's variables would."""
     settings = Settings.from_env(environ)
-    telemetry.configure(environ.get("LOG_LEVEL") or "WARNING")
+    telemetry.configure(settings.log_level if environ.get("LOG_LEVEL") else "WARNING")
     stores = open_stores(environ, Aws(environ, direct=True), patient=True)
     directory = KeyDirectory(stores.keys, stores.secrets)
     services = open_services(settings, stores, directory)  # one directory: a change of a key is seen at once

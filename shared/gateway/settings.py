@@ -9,6 +9,7 @@ from msgspec import Struct, field
 from shared.gemini.timeouts import Timeouts
 
 GOOGLE = "https://generativelanguage.googleapis.com"
+_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _OWN_NAMES = ("gemini-", "gemma-", "models/")  # who names a model wants that model
 MAX_BODY_BYTES = 5_500_000  # below Lambda's 6 MB, whose own 413 speaks no dialect
 
@@ -71,6 +72,9 @@ class Settings(Struct, frozen=True):
         url_fetch = text("URL_FETCH", "on")
         if url_fetch not in ("on", "https", "off"):
             raise ConfigurationError("URL_FETCH must be on, https or off")
+        log_level = text("LOG_LEVEL", "INFO").upper()
+        if log_level not in _LOG_LEVELS:
+            raise ConfigurationError(f"LOG_LEVEL must be one of {', '.join(_LOG_LEVELS)}")
         base_url = text("GEMINI_BASE_URL", GOOGLE).rstrip("/")
         if not base_url.startswith(("http://", "https://")):
             raise ConfigurationError("GEMINI_BASE_URL must be an http or https URL")
@@ -104,7 +108,7 @@ class Settings(Struct, frozen=True):
             retry_budget=number("RETRY_BUDGET", 100),
             shared_cooldowns=flag("SHARED_COOLDOWNS"),
             model_aliases=_aliases(text("MODEL_ALIASES", "{}")),
-            log_level=text("LOG_LEVEL", "INFO").upper(),
+            log_level=log_level,
         )
 
 

@@ -206,12 +206,12 @@ class Aws:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def _call(self, service: str, operation: str, patient: bool, request: dict[str, Any]) -> Mapping[str, Any]:
-        client = self.client(service, patient=patient)
         from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, ParamValidationError
         from botocore.exceptions import ConnectionError as NotConnected
 
         call = f"{service}.{operation}"
         try:
+            client = self.client(service, patient=patient)
             answer: Mapping[str, Any] = getattr(client, operation)(**request)
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "Unknown")
@@ -221,7 +221,7 @@ class Aws:
             raise
         except (HTTPClientError, NotConnected) as error:  # refused, timed out, closed before an answer
             raise AwsFailure(call, "ConnectionFailure") from error
-        except BotoCoreError as error:  # no credentials, no region: configuration
+        except BotoCoreError as error:  # no credentials, no region, no such profile: configuration
             raise AwsFailure(call, type(error).__name__) from error
         return answer
 

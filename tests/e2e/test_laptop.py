@@ -13,7 +13,8 @@ from threading import Thread
 
 import pytest
 
-from tests.running import ROOT, clean_environment, running_gateway
+from infra.local.__main__ import address_of
+from tests.running import ROOT, clean_environment, free_port, running_gateway
 
 HELLO = {"model": "gemini-3.6-flash", "messages": [{"role": "user", "content": "hello"}]}
 
@@ -207,3 +208,36 @@ def test_a_taken_port_is_said_so(running):
     )
     assert done.returncode == 1
     assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("host", "base_url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8080"),
+        ("0.0.0.0", "http://127.0.0.1:8080"),
+        ("::", "http://[::1]:8080"),  # the server's socket takes no IPv4
+        ("::1", "http://[::1]:8080"),
+        ("box.local", "http://box.local:8080"),
+    ],
+)
+def test_the_base_url_is_one_that_a_client_can_use(host, base_url):
+    assert address_of(host, 8080) == base_url
+
+
+def test_a_log_level_in_any_case_and_none_that_is_none(tmp_path):
+    with running_gateway(tmp_path / "state", {"LOG_LEVEL": "info"}) as gateway:
+        assert post(gateway.base_url, gateway.client_key, HELLO)[0] == 200
+        assert '"message":"usage"' in gateway.log.read_text()
+    done = subprocess.run(
+        [sys.executable, "-m", "infra.local"],
+        cwd=ROOT,
+        env=clean_environment()
+        | {"GATEWAY_PORT": str(free_port()), "GATEWAY_STATE_DIR": str(tmp_path / "state"), "LOG_LEVEL": "verbose"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert (done.returncode, done.stderr) == (
+        1,
+        "gateway: LOG_LEVEL must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL\n",
+    )

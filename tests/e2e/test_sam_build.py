@@ -222,3 +222,15 @@ def test_a_handler_imports_the_dialects_of_its_endpoint(handler: str, imported: 
 @pytest.mark.parametrize("module", COSTLY)
 def test_costly_modules_are_imported_where_they_are_needed(module: str, imported: dict[str, dict[str, str]]) -> None:
     assert {handler for handler, modules in imported.items() if module in modules} == COSTLY[module]
+
+
+def test_sam_build_as_the_first_command_in_a_clone_brings_what_it_needs(tmp_path: Path) -> None:
+    """What `sam build` runs for each function, not carried out."""
+    for name in ("Makefile", "infra/build.mk", "stream-wrapper", "requirements-serving.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes((PROJECT / name).read_bytes())
+    for name in ("handlers", "shared"):
+        (tmp_path / name).mkdir()
+    command = ["make", "-n", "build-MessagesFunction", f"ARTIFACTS_DIR={tmp_path}"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert 0 <= done.stdout.find("infra/local/bootstrap.sh") < done.stdout.find("uv pip install")

@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -247,3 +249,34 @@ def test_the_loop_imports_the_standard_library_only() -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     foreign = set(done.stdout.split()) - set(sys.stdlib_module_names) - {"shared", "__main__"}
     assert {name for name in foreign if not name.startswith(("_", "sitecustomize"))} == set()
+
+
+@pytest.mark.parametrize(("kind", "asked"), [("on-demand", {"secretsmanager.GetSecretValue"}), ("snap-start", set())])
+def test_a_function_asks_aws_for_nothing_before_its_snapshot(kind: str, asked: set[str]) -> None:
+    """An answer of Secrets Manager would be as old as the snapshot, and its connection as dead."""
+    calls: set[str] = set()
+
+    class Recorder(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            calls.add(self.headers["x-amz-target"])
+            self.send_error(400)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    required = ("USAGE_TABLE", "KEY_PARAMETER_PREFIX", "PEPPER_SECRET_ID", "SETTLE_QUEUE_URL", "ORIGIN_SECRET_ID")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Recorder)
+    Thread(target=server.serve_forever, daemon=True).start()
+    environment = dict.fromkeys([*required, "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"], "x") | {
+        "_HANDLER": "handlers.chat_completions.handler",
+        "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": kind,
+    }
+    path = "/restore/next" if kind == "snap-start" else "/invocation/next"
+    with ScriptedApi([Exchange("GET", path, 403)]) as api:
+        code, _ = finish(start("bare", api, **environment))
+    server.shutdown()
+    server.server_close()
+    assert (code, len(api.requests)) == (1, 1)
+    assert calls == asked

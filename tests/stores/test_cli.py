@@ -4,6 +4,7 @@ import asyncio
 import csv
 import io
 import json
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from shared.stores.protocols import KeyRecord, Refused
 from shared.stores.secrets import SecretsManagerStore
 from shared.stores.ssm import SsmKeyStore
 from tests.stores.bench import DAY, Bench
+
+PROJECT = Path(__file__).parents[2]
 
 
 class Operator:
@@ -330,3 +333,26 @@ def test_a_deployed_gateway_is_found_by_its_stack(tmp_path: Path) -> None:
 )
 def test_money_is_shown_exactly(nano: int, text: str) -> None:
     assert usd(nano) == text
+
+
+def test_the_installed_command_runs_from_any_folder(tmp_path: Path) -> None:
+    """Through the link that `make setup` puts into .venv/bin."""
+    link = tmp_path / "gwctl"
+    link.symlink_to(PROJECT / "infra" / "cli" / "gwctl")
+    done = subprocess.run([link, "keys", "--help"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "gwctl keys" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [({}, "NoRegionError"), ({"AWS_DEFAULT_REGION": "us-east-1", "AWS_PROFILE": "none"}, "ProfileNotFound")],
+)
+def test_what_the_operators_own_configuration_lacks_is_said_in_a_line(
+    tmp_path: Path, given: dict[str, str], said: str
+) -> None:
+    names = ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
+    environ = dict.fromkeys(names) | {"HOME": str(tmp_path)} | given
+    result = CliRunner().invoke(app, ["--stack", "gateway", "keys", "list"], env=environ, prog_name="gwctl")
+    assert result.exit_code == 1
+    assert result.stderr == f"gwctl: the stores cannot be reached: cloudformation.describe_stacks: {said}\n"
