@@ -7,7 +7,7 @@ with that token. Each bills its own tokens, so the joined answer tells their sum
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from shared.dialects.gemini_native.elements import candidates_of, parts_of
+from shared.dialects.gemini_native.elements import candidates_of, parts_of, with_parts
 
 _COUNTERS = (
     "promptTokenCount",
@@ -29,6 +29,11 @@ def unfinished(chunk: Mapping[str, Any]) -> dict[str, Any]:
     hidden = ("finishReason", "finishMessage", "continuationToken")
     kept = [{n: v for n, v in candidate.items() if n not in hidden} for candidate in candidates_of(chunk)]
     return {**chunk, "candidates": kept}
+
+
+def ending(chunk: Mapping[str, Any]) -> dict[str, Any]:
+    """What `unfinished` leaves out, by itself: the parts are with the client already."""
+    return {**chunk, "candidates": [with_parts(candidate, []) for candidate in candidates_of(chunk)]}
 
 
 def shows_something(chunk: Mapping[str, Any]) -> bool:
