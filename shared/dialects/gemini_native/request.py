@@ -4,7 +4,6 @@ What a client says about content, tools, schemas and signatures is sent as it ca
 only what the gateway knows better: retired tuning fields, the key's ceiling, what the model's name itself asks for.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -13,17 +12,13 @@ from msgspec import Struct, field
 from shared.dialects.gemini_native.canonical import canonical, refused
 from shared.dialects.gemini_native.choices import MAX_CHOICES
 from shared.gemini.catalog import Capabilities, ResolvedModel
+from shared.gemini.file_links import upstream_file
 from shared.gemini.thinking import thinking_config
 from shared.gemini.types import GenerateContentRequest
 
 _SAMPLING = {"temperature": (0, 2), "topP": (0, 1), "topK": (0, None)}
 _PENALTIES = ("presencePenalty", "frequencyPenalty")
 _ADJUSTABLE = ("HARASSMENT", "HATE_SPEECH", "SEXUALLY_EXPLICIT", "DANGEROUS_CONTENT")
-# Google's host, or the loopback address of a gateway or an emulator
-_FILE = (
-    r"(?:https?://(?:generativelanguage\.[\w.]*googleapis\.com|127\.0\.0\.1|localhost|\[::1\])(?::\d+)?/v1\w*/)?"
-    r"(files/[A-Za-z0-9_-]{1,128})"
-)
 _CONTINUE = "Continue your last message exactly where it ends, without repeating any of it."
 
 
@@ -90,15 +85,9 @@ def owned(request: Mapping[str, Any]) -> tuple[str, ...]:
         for part in content.get("parts", ()):
             if "fileData" in part or "functionResponse" in part:
                 for holder in (part, *part.get("functionResponse", {}).get("parts", ())):
-                    if name := file_name(holder.get("fileData", {}).get("fileUri", "")):
+                    if name := upstream_file(holder.get("fileData", {}).get("fileUri", "")):
                         seen[name] = None
     return tuple(seen)
-
-
-def file_name(uri: str) -> str:
-    """`files/x` where a link or a bare name is one of the Files API; else ""."""
-    found = re.fullmatch(_FILE, uri.partition("?")[0])
-    return found[1] if found else ""
 
 
 def _settle_sampling(config: dict[str, Any], caps: Capabilities, warnings: list[str]) -> None:

@@ -66,7 +66,15 @@ async def test_another_accounts_file_is_an_unknown_file(world):
     assert len(world.sent) == before and world.ledger.rows == []
 
 
-@pytest.mark.parametrize("form", ["files/{}", "https://generativelanguage.googleapis.com/v1beta/files/{}"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        "files/{}",
+        "https://generativelanguage.googleapis.com/v1beta/files/{}",
+        "https://generativelanguage.googleapis.com/v1beta/files/{}:download?alt=media",
+        "https://generativelanguage.googleapis.com/download/v1beta/files/{}:download",
+    ],
+)
 async def test_a_foreign_file_is_found_wherever_it_stands(world, form):
     part = {"fileData": {"fileUri": form.format("abc")}}
     nested = {"functionResponse": {"name": "f", "response": {}, "parts": [part]}}
