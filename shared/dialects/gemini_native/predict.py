@@ -72,7 +72,7 @@ def _image_config(parameters: Mapping[str, Any], model_id: str, warnings: list[s
     config: dict[str, str] = {}
     ratio = parameters.get("aspectRatio")
     if ratio is not None:
-        if ratio not in _RATIOS:
+        if not isinstance(ratio, str) or ratio not in _RATIOS:
             raise refused(
                 "parameters.aspectRatio", f"* PredictRequest.parameters.aspectRatio: not supported: {ratio!a}"
             )

@@ -107,6 +107,7 @@ async def test_a_failure_of_one_picture_is_the_answers(world):
         {"instances": [{"prompt": "a"}, {"prompt": "b"}]},
         {"instances": [{"prompt": "a"}], "parameters": {"sampleCount": 5}},
         {"instances": [{"prompt": "a"}], "parameters": {"aspectRatio": "7:1"}},
+        {"instances": [{"prompt": "a"}], "parameters": {"aspectRatio": ["1:1"]}},
         {"instances": [{"prompt": "a"}], "parameters": []},
         {"instances": [{"prompt": "a"}], "parameters": [1]},
     ],
