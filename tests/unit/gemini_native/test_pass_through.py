@@ -233,6 +233,26 @@ async def test_tokens_are_counted_without_a_row(world):
     assert world.ledger.rows == []
 
 
+@pytest.mark.parametrize("form", ["contents", "generateContentRequest"])
+@pytest.mark.parametrize(
+    ("uri", "status"),
+    [
+        ("https://example.com/a.png", 200),
+        ("https://www.youtube.com/watch?v=x", 200),
+        ("http://169.254.169.254/a", 400),
+        ("javascript:x", 400),
+        ("file-" + "a" * 24, 404),
+    ],
+)
+async def test_links_are_judged_where_tokens_are_counted_too(world, form, uri, status):
+    parts = [{"text": "look"}, {"fileData": {"fileUri": uri, "mimeType": "image/png"}}]
+    body = {"contents": [{"role": "user", "parts": parts}]}
+    counted = await world.post(f"{MODEL}:countTokens", body if form == "contents" else {form: body})
+    assert counted.status == status
+    assert len(world.sent) == (status == 200)
+    assert (await world.post(f"{MODEL}:generateContent", body)).status == status
+
+
 async def test_ids_are_left_out_for_models_that_refuse_them(world):
     world.emulator.refuse_old_call_ids()
     body = say()
