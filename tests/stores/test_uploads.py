@@ -146,6 +146,9 @@ async def test_every_dialect_uses_a_file_by_its_id(place: Place) -> None:
         path, headers = f"/v1beta/models/{MODEL}:countTokens", {"x-goog-api-key": place.key}
         assert (await place.http.post(path, json=body, headers=headers)).json()["totalTokens"] > 0
         assert made.id not in json.dumps(place.upstream.requests[-1]["body"])
+    cached = await place.http.post("/v1beta/cachedContents", json={**googles, "model": MODEL}, headers=headers)
+    assert cached.status_code == 200
+    assert made.id not in json.dumps(place.upstream.requests[-1]["body"])
     await client.files.delete(made.id)
     with pytest.raises(openai.NotFoundError):
         await client.chat.completions.create(**chat(made.id))

@@ -251,6 +251,8 @@ async def test_links_are_judged_where_tokens_are_counted_too(world, form, uri, s
     assert counted.status == status
     assert len(world.sent) == (status == 200)
     assert (await world.post(f"{MODEL}:generateContent", body)).status == status
+    cached = await world.post("/v1beta/cachedContents", {**body, "model": "gemini-3.8-flash"})
+    assert cached.status == status
 
 
 async def test_ids_are_left_out_for_models_that_refuse_them(world):
