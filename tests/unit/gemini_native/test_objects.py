@@ -114,6 +114,18 @@ async def test_a_quota_of_files_stops_no_model(world, monkeypatch, variant):
     assert (await world.send("GET", f"/v1beta/{file['name']}")).status == 429  # files rest
 
 
+async def test_a_cache_that_is_too_large_stops_no_model(world, monkeypatch):
+    text = "TotalCachedContentStorageTokensPerModelFreeTier limit exceeded for model x: limit=1, requested=2"
+
+    def full(*asked):
+        raise errors.Refusal(429, text)
+
+    monkeypatch.setattr(stored.Stored, "_cache", full)
+    body = {"contents": [{"parts": [{"text": "long"}]}]}
+    assert (await world.post("/v1beta/cachedContents", {**body, "model": "gemini-3.8-flash"})).status == 429
+    assert (await world.post("/v1beta/models/gemini-3.8-flash:generateContent", body)).status == 200
+
+
 async def test_a_file_that_is_too_large_is_refused_before_its_first_byte(world):
     start = {
         "x-goog-upload-protocol": "resumable",
