@@ -27,10 +27,13 @@ def estimate(
 ) -> Estimate:
     """Reserve at the dearest model that may answer, every candidate at its full length."""
     config = request.get("generationConfig", {})
-    output = config.get("maxOutputTokens") or default_output
+    asked = config.get("maxOutputTokens") or 0
+    output = asked if asked > 0 else default_output  # less than none is the upstream's to refuse, and frees no money
     output = min(output, model.capabilities.output_limit or output)
     input_tokens = input_bound(request)
-    nano = reservation_nano(model, today, input_tokens, output, service_tier=request.get("serviceTier", "")) * choices
+    tier: Any = request.get("serviceTier", "")
+    tier = tier if isinstance(tier, str) else "priority"  # the number of an enum's word: the dearest it can be
+    nano = reservation_nano(model, today, input_tokens, output, service_tier=tier) * choices
     return Estimate(tokens=(input_tokens + output) * choices, nano=nano, input_tokens=input_tokens)
 
 

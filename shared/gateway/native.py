@@ -7,6 +7,7 @@ change: a partial response asked for by `fields`, the hops of a long decode, the
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -156,9 +157,16 @@ class Native:
         return answer, call, native.choices
 
     async def _count(self, asked: Asked, endpoint: str) -> Response:
-        """Neither billed nor counted against a key's rates."""
+        """Neither billed nor counted against a key's rates. Links are left to the upstream: counting is free, and
+        fetching is not."""
         body, owned = read_count(asked.body, asked.model)
         credential_id = await self._owners.credential(asked.key.acct, owned)
+        asked_for: Any = body.get("generateContentRequest") or {"contents": body.get("contents", [])}
+        media = media_of(self._life.services, asked.key, asked.body, asked_for, asked.exchange)
+        if media is not None:
+            ready = await media.ready(asked_for, asked.model.id, self._upstream, fetch=False)
+            body |= {"generateContentRequest": ready} if "generateContentRequest" in body else ready
+            credential_id = media.credential_id or credential_id
 
         def for_model(model_id: str) -> Mapping[str, object]:
             inner = body.get("generateContentRequest")

@@ -17,6 +17,7 @@ from shared.gateway.native_tap import Tap
 from shared.gateway.recovery import AskAgain, Progress
 from shared.gateway.upstream import Hop, note
 from shared.gemini.client import RelayCall, RelayReply
+from shared.gemini.errors import from_chunk
 from shared.stores.protocols import Credential
 
 
@@ -51,6 +52,7 @@ class Attempt:
         self._splitter: Splitter  # of the running hop
         self._silent = True  # the running hop has said nothing yet
         self._ending: list[bytes] = []  # what the end of the running hop becomes is known behind it
+        self._hidden: list[bytes] = []  # the ending before, which is the answer's where no other hop speaks
         self._whole: list[bytes] = []  # plain replies, one for each hop
 
     def __enter__(self) -> "Attempt":
@@ -101,12 +103,17 @@ class Attempt:
                 yield shown
 
     def end_hop(self) -> Elements:
-        """What was held at the end of a hop: without its ending where another hop follows."""
-        held: Elements = [*self._ending]
-        self._ending.clear()
+        """What was held at the end of a hop: without its ending where another hop follows. Where that one was refused,
+        the ending alone."""
+        ending, self._ending = self._ending, []
+        held: Elements = [*ending]
         if self.hop.wanted:
+            if not self._silent:
+                self._hidden = ending
             open_ended = [joined.unfinished(chunk_of(element)) for element in held]
             held = [chunk for chunk in open_ended if joined.shows_something(chunk)]
+        elif self.fresh:
+            held = [joined.ending(chunk_of(element)) for element in self._hidden]
         return [one for element in self._joined(held) for one in self._passing_anew(element)]
 
     def close(self) -> Elements:
@@ -157,6 +164,8 @@ class Attempt:
                 at += texts.count
             if at < len(raws):
                 chunk = parsed(raws[at])
+                if self._silent and "error" in chunk:  # a refusal under another status, as one with its own
+                    raise from_chunk(chunk["error"])
                 self._hear()
                 self.tap.feed(chunk)
                 shown += self._sorted(raws[at : at + 1])

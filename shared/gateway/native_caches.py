@@ -16,6 +16,7 @@ from shared.errors import GatewayError
 from shared.gateway.budgets import estimate
 from shared.gateway.context import Exchange
 from shared.gateway.native_life import Asked, NativeLife, json_bytes
+from shared.gateway.native_links import media_of
 from shared.gateway.native_objects import OwnedResources, Owners, unknown
 from shared.gateway.native_upstream import NativeUpstream, passed
 from shared.gateway.request_body import read_body
@@ -67,6 +68,7 @@ class NativeCaches:
         asked = Asked(key, model, "cachedContents", body, read_options(request.query_params), exchange)
         credential_id = await self._owners.credential(key.acct, owned(body))
         request_like: Any = {name: body[name] for name in ("contents", "systemInstruction", "tools") if name in body}
+        media = media_of(self._life.services, key, body, request_like, exchange)
         reserve = estimate(request_like, model, exchange.today, choices=1, default_output=0)
         answer = await self._life.admit(asked, reserve, endpoint)
         if model.aliased:
@@ -75,6 +77,9 @@ class NativeCaches:
             answer.meter.before_upstream()
             outcome = answer.meter.outcome
             outcome.attempts, outcome.model_version = 1, model.id
+            if media is not None:
+                body |= await media.ready(request_like, model.id, self._upstream)
+                credential_id = media.credential_id or credential_id
             call = RelayCall("cachedContents", encode({**body, "model": f"models/{model.id}"}))
             content, _, outcome.credential_id = await self._upstream.fetch(call, model.id, exchange, credential_id)
             made = parsed(content)

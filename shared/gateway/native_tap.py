@@ -176,11 +176,15 @@ class Tap:
     def end(self) -> tuple[Finish, str]:
         """How the answer ended, as a class and in the upstream's word; raises upstream_truncated without one."""
         hop = self._hop
+        finish: Finish
         if hop.block_reason is not None and not hop.finish and (hop.block_reason or not hop.candidate_seen):
-            return "blocked", hop.block_reason or BLOCK_NUMBERS[0]
-        if not hop.finish:
+            finish, reason = "blocked", hop.block_reason or BLOCK_NUMBERS[0]
+        elif hop.finish:
+            finish, reason = finish_class(hop.finish), hop.finish
+        else:
             raise GatewayError("upstream_truncated", "The upstream's reply ended before it was complete.")
-        return finish_class(hop.finish), hop.finish
+        hop.release(finish)
+        return finish, reason
 
     def _identify(self, version: Any, response_id: Any) -> None:
         self.started = True

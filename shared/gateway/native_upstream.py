@@ -116,7 +116,7 @@ class NativeUpstream(Upstream):
             async with self.client.relay(call, slot.key, deadline_s=exchange.remaining_s) as reply:
                 return await whole_body(reply), reply, slot.id
         except GatewayError as error:
-            self.pool.rest(slot, model_id, error)
+            self.pool.rest(slot, "", error)  # what a project may store for a model is no quota of its answers
             raise
 
 

@@ -37,10 +37,12 @@ class _Place(Struct, frozen=True):
 
 
 _EVERYTHING = _Place("", "")
+_NO_MODEL = "-"  # calls about none, for files as an example: their quota is no model's
 
 
 class CredentialPool:
-    """Cooldowns and the retry budget of this process. `clock` is monotonic seconds, `now` epoch seconds.
+    """Cooldowns and the retry budget of this process. `clock` is monotonic seconds, `now` epoch seconds. A call about
+    no model is one for the model "".
 
     With a `shared` store other processes learn of a cooldown: it is written when one begins, and read, beside the
     requests, every 30 s.
@@ -93,10 +95,10 @@ class CredentialPool:
             log("credential_refused", level=40, credential=slot.id, reason=error.reason)
         elif error.kind == "upstream_quota":
             wait = _SPENT_COOLDOWN_S if error.reason == "spent" else seconds_to_reset(self._now())
-            owner, place = _owner(slot), _Place(model, quota_id)
+            owner, place = _owner(slot), _Place(model or _NO_MODEL, quota_id)
         elif error.kind == "upstream_rate_limited":
             wait = error.retry_after or _DEFAULT_COOLDOWN_S
-            owner, place = _owner(slot), _Place(model, quota_id)
+            owner, place = _owner(slot), _Place(model or _NO_MODEL, quota_id)
         else:
             return
         self._forget_past()
@@ -140,7 +142,7 @@ class CredentialPool:
             return None
         now = self._clock()
         owners = [found for owner in {slot.id, _owner(slot)} if (found := self._resting.get(owner))]
-        rests = [rest for found in owners for place, rest in found.items() if place.model in ("", model)]
+        rests = [rest for found in owners for place, rest in found.items() if place.model in ("", model or _NO_MODEL)]
         return max(((until - now, kind) for until, kind in rests if until - now > _EARLY_S), default=None)
 
     def _forget_past(self) -> None:

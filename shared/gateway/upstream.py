@@ -51,7 +51,7 @@ class Hop(Struct):
 
 class Attempt:
     """One try at an answer with one credential, over all its hops: what was read of it, and what of it may be shown.
-    Leaving it, however, notes what it used. After `failure` there is nothing to feed."""
+    Leaving it, however, notes what it used. After `failure` there is nothing to feed but another hop."""
 
     def __init__(self, progress: Progress, slot: Credential, meter: Meter) -> None:
         meter.outcome.attempts += 1
@@ -74,6 +74,7 @@ class Attempt:
 
     def next_request(self) -> GenerateContentRequest:
         self.fresh = self.hop.number > 0
+        self.failure = None  # one that broke a hop is over where another resumes it
         return self.hop.request(self._progress.request)
 
     def feed(self, chunks: Burst) -> list[Event]:

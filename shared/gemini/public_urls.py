@@ -20,7 +20,10 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def is_youtube(url: str) -> bool:
-    return (urlsplit(url).hostname or "") in _YOUTUBE
+    try:
+        return urlsplit(url).hostname in _YOUTUBE
+    except ValueError:  # half an IPv6 address
+        return False
 
 
 def is_gemini_file(url: str) -> bool:

@@ -141,6 +141,14 @@ async def test_every_dialect_uses_a_file_by_its_id(place: Place) -> None:
     assert len(credentials) == 1, "only the credential that sent a file can use it"
     counted = await place.http.post("/v1/messages/count_tokens", json=asked, headers=headers)
     assert counted.json()["input_tokens"] > 0
+    googles = {"contents": [{"role": "user", "parts": [{"fileData": {"fileUri": made.id}}]}]}
+    for body in (googles, {"generateContentRequest": googles}):
+        path, headers = f"/v1beta/models/{MODEL}:countTokens", {"x-goog-api-key": place.key}
+        assert (await place.http.post(path, json=body, headers=headers)).json()["totalTokens"] > 0
+        assert made.id not in json.dumps(place.upstream.requests[-1]["body"])
+    cached = await place.http.post("/v1beta/cachedContents", json={**googles, "model": MODEL}, headers=headers)
+    assert cached.status_code == 200
+    assert made.id not in json.dumps(place.upstream.requests[-1]["body"])
     await client.files.delete(made.id)
     with pytest.raises(openai.NotFoundError):
         await client.chat.completions.create(**chat(made.id))

@@ -21,10 +21,10 @@ class Choices:
         out = dict(chunk)
         if "candidates" in out:
             out["candidates"] = _numbered(index, chunk)
-        if isinstance(usage := out.get("usageMetadata"), Mapping):
+        if isinstance(usage := out.get("usageMetadata"), Mapping) and usage:
             self._usages[index] = usage
             out["usageMetadata"] = summed([used for used in self._usages if used])
-        self._response_id = self._response_id or str(out.get("responseId", ""))
+        self._response_id = self._response_id or str(out.get("responseId") or "")
         if "responseId" in out:
             out["responseId"] = self._response_id
         return out

@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from shared.dialects.gemini_native.canonical import canonical
+from shared.dialects.gemini_native.joined import summed
 from shared.errors import GatewayError
 from shared.gemini.catalog import ResolvedModel
 from shared.gemini.types import Content
@@ -79,13 +80,11 @@ def joined(replies: Sequence[Mapping[str, Any]], batches: Sequence[Embedding]) -
     }
     told = [usage for reply in replies if (usage := usage_metadata(reply)) is not None]
     if told and len(told) == len(replies):
-        by_modality: dict[str, int] = {}
-        for detail in (detail for usage in told for detail in usage["promptTokensDetails"]):
-            by_modality[detail["modality"]] = by_modality.get(detail["modality"], 0) + detail.get("tokenCount", 0)
+        total = summed(told)
         whole["usageMetadata"] = {
-            "promptTokenCount": sum(usage["promptTokenCount"] for usage in told),
+            "promptTokenCount": total["promptTokenCount"],
             # singular "Token", unlike generateContent's
-            "promptTokenDetails": [{"modality": name, "tokenCount": count} for name, count in by_modality.items()],
+            "promptTokenDetails": total["promptTokensDetails"],
         }
     return whole
 

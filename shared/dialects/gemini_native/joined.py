@@ -7,7 +7,7 @@ with that token. Each bills its own tokens, so the joined answer tells their sum
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from shared.dialects.gemini_native.elements import candidates_of, parts_of
+from shared.dialects.gemini_native.elements import candidates_of, parts_of, with_parts
 
 _COUNTERS = (
     "promptTokenCount",
@@ -31,6 +31,11 @@ def unfinished(chunk: Mapping[str, Any]) -> dict[str, Any]:
     return {**chunk, "candidates": kept}
 
 
+def ending(chunk: Mapping[str, Any]) -> dict[str, Any]:
+    """What `unfinished` leaves out, by itself: the parts are with the client already."""
+    return {**chunk, "candidates": [with_parts(candidate, []) for candidate in candidates_of(chunk)]}
+
+
 def shows_something(chunk: Mapping[str, Any]) -> bool:
     """Whether a chunk holds any part besides empty text."""
     parts = [part for candidate in candidates_of(chunk) for part in parts_of(candidate)]
@@ -51,23 +56,38 @@ def whole(hops: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The plain replies of all hops as one: parts in order, the last word on everything else."""
     last = hops[-1]
     parts = [part for hop in hops for part in parts_of(_first(hop))]
-    candidate = {**_first(last), "content": {"role": "model", **_first(last).get("content", {}), "parts": _run(parts)}}
-    out = later(last, hops[0].get("responseId", ""), [hop.get("usageMetadata", {}) for hop in hops[:-1]])
+    content = _first(last).get("content")
+    kept = content if isinstance(content, Mapping) else {}
+    candidate = {**_first(last), "content": {"role": "model", **kept, "parts": _run(parts)}}
+    usages = [usage for hop in hops[:-1] if isinstance(usage := hop.get("usageMetadata"), Mapping)]
+    out = later(last, hops[0].get("responseId", ""), usages)
     return {**out, "candidates": [candidate, *candidates_of(last)[1:]]}
 
 
 def summed(usages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What is no number counts nothing, as an absent one does."""
     total = dict(usages[-1])
     for name in _COUNTERS:
         if any(name in usage for usage in usages):
-            total[name] = sum(int(usage.get(name) or 0) for usage in usages)
+            total[name] = sum(_count(usage.get(name)) for usage in usages)
     for name in _DETAILS:
-        counts: dict[Any, int] = {}
-        for row in [row for usage in usages for row in usage.get(name, ())]:
-            counts[row.get("modality")] = counts.get(row.get("modality"), 0) + int(row.get("tokenCount", 0))
+        counts: dict[str | int, int] = {}
+        for usage in usages:
+            rows = usage.get(name)
+            for row in rows if isinstance(rows, list) else ():
+                kind = row.get("modality") if isinstance(row, Mapping) else None
+                if isinstance(kind, str | int):  # numbers where the client asked for them
+                    counts[kind] = counts.get(kind, 0) + _count(row.get("tokenCount"))
         if counts:
             total[name] = [{"modality": kind, "tokenCount": count} for kind, count in counts.items()]
     return total
+
+
+def _count(value: Any) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        return 0
 
 
 def _run(parts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ _RATIOS = frozenset(
 # what each model takes as imageSize; the others take all four
 _SIZES = {"gemini-2.5-flash-image": (), "gemini-3.1-flash-lite-image": ("1K",)}
 _ALL_SIZES = ("512", "1K", "2K", "4K")
+_MOST_NAMED = 20  # more than Imagen ever had; they go into a header
 _KNOWN = ("sampleCount", "aspectRatio", "imageSize", "sampleImageSize")
 
 
@@ -35,7 +36,8 @@ def read_predict(body: Mapping[str, Any], model: ResolvedModel) -> Prediction:
         message = f"models/{model.id} is not found for API version v1beta, or is not supported for predict."
         raise GatewayError("model_not_found", message, param="model")
     parameters = {camel(name): value for name, value in _mapping(body.get("parameters") or {}, "parameters").items()}
-    warnings = [f"ignored:parameters.{name}" for name in parameters if name not in _KNOWN and name.isidentifier()]
+    ignored = [name for name in parameters if name not in _KNOWN and _may_be_named(name)]
+    warnings = [f"ignored:parameters.{name}" for name in ignored[:_MOST_NAMED]]
     samples = _samples(parameters.get("sampleCount", 1))
     config: dict[str, Any] = {"responseModalities": ["IMAGE"]}
     if image := _image_config(parameters, model.id, warnings):
@@ -51,6 +53,10 @@ def prediction(events: Sequence[Event]) -> dict[str, Any]:
         return {"mimeType": pictures[-1].mime_type, "bytesBase64Encoded": pictures[-1].data}
     end = events[-1] if events and isinstance(events[-1], End) else None
     return {"raiFilteredReason": (end.message or end.reason) if end else "OTHER"}
+
+
+def _may_be_named(name: str) -> bool:
+    return name.isascii() and name.isidentifier() and len(name) <= 40
 
 
 def _parts(instances: Any) -> list[dict[str, Any]]:
@@ -72,7 +78,7 @@ def _image_config(parameters: Mapping[str, Any], model_id: str, warnings: list[s
     config: dict[str, str] = {}
     ratio = parameters.get("aspectRatio")
     if ratio is not None:
-        if ratio not in _RATIOS:
+        if not isinstance(ratio, str) or ratio not in _RATIOS:
             raise refused(
                 "parameters.aspectRatio", f"* PredictRequest.parameters.aspectRatio: not supported: {ratio!a}"
             )

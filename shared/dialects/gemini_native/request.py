@@ -71,7 +71,8 @@ def read_count(body: Mapping[str, Any], model: ResolvedModel) -> tuple[dict[str,
     inner = request.get("generateContentRequest")
     if inner is not None:
         request["generateContentRequest"] = {**inner, "model": f"models/{model.id}"}
-    return request, owned(inner or request)
+    # what else stands beside the contents has no place there: nobody has read it, and the upstream refuses it
+    return request, owned(inner or {"contents": request.get("contents", ())})
 
 
 def owned(request: Mapping[str, Any]) -> tuple[str, ...]:

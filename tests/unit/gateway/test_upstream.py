@@ -336,6 +336,10 @@ async def test_a_long_decode_that_breaks_goes_on_from_a_checkpoint_that_covers_w
     events, error, _ = await ask(client, model="gemini-4-argon")
     assert (text(events), error) == ("one two", None)
     assert client.asked[1][1]["continuationToken"] == "dDE="
+    told = [*broken[:-1], {"error": {"code": 503, "message": "x"}}]
+    more = [chunk({"text": "two "}), chunk({"text": "three"}, finish="STOP")]
+    events, error, _ = await ask(Client(told, more), model="gemini-4-argon")
+    assert (text(events), error) == ("one two three", None)
     uncovered = [
         chunk({"text": "one "}, continuationToken="dDE="),
         chunk({"text": "more"}),

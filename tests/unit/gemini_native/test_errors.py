@@ -178,6 +178,20 @@ async def test_a_body_that_cannot_be_read_names_the_field(world, body):
     assert world.sent == [] and world.ledger.rows == []
 
 
+@pytest.mark.parametrize("uri", ["http://[", "https://[::1", "https://[x]/a.png"])
+async def test_a_link_that_is_none_is_refused(world, uri):
+    parts = [{"text": "look"}, {"fileData": {"fileUri": uri}}]
+    got = await world.post(f"{MODEL}:generateContent", {"contents": [{"parts": parts}]})
+    assert (got.status, world.sent) == (400, [])
+    assert got.json["error"]["details"][0]["fieldViolations"][0]["field"] == "contents[0].parts[1].fileData.fileUri"
+
+
+@pytest.mark.parametrize("system", ["be nice", {"parts": None}, ["x"]])
+async def test_what_stands_beside_the_contents_to_count_is_the_upstreams_to_refuse(world, system):
+    got = await world.post(f"{MODEL}:countTokens", {**SAY, "systemInstruction": system})
+    assert (got.status, got.json["error"]["status"], len(world.sent)) == (400, "INVALID_ARGUMENT", 1)
+
+
 async def test_values_that_only_look_like_media_are_no_trouble(world):
     call = {"functionCall": {"name": "f", "args": {"inlineData": "x", "fileData": 3}}}
     body = {"contents": [*SAY["contents"], {"role": "model", "parts": [call]}, {"parts": [{"text": "go on"}]}]}

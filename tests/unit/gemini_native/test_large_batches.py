@@ -78,3 +78,9 @@ def test_usage_that_one_reply_lacks_is_not_told():
     told = {"embeddings": [{}], "usageMetadata": {"promptTokenCount": 3}}
     assert joined([told, told], [one, one])["usageMetadata"]["promptTokenCount"] == 6
     assert "usageMetadata" not in joined([told, {"embeddings": [{}]}], [one, one])
+
+
+def test_usage_without_details_is_the_sum_all_the_same():
+    one = Embedding([{}], unit=False)
+    told = {"embeddings": [{}], "usageMetadata": {"promptTokenCount": 3, "promptTokenDetails": None}}
+    assert joined([told, told], [one, one])["usageMetadata"]["promptTokenCount"] == 6

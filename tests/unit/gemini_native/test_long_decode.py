@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from infra.local.emulator import answers
+from infra.local.emulator.faults import Playback, Write
 from shared.gateway.settings import Settings
 from tests.unit.gemini_native.conftest import opened
 
@@ -88,3 +90,66 @@ async def test_a_silent_upstream_is_bridged_by_bytes_that_say_nothing(running_em
     assert filler in got.content
     chunks = [json.loads(line[6:]) for line in got.content.split(b"\r\n") if line] if query else got.json
     assert text_of(chunks) == "one two"
+
+
+def chunk(text, finish=None, **more):
+    candidate = {"content": {"parts": [{"text": text}], "role": "model"}, "index": 0, **more}
+    usage = {"promptTokenCount": 5, "candidatesTokenCount": 2, "totalTokenCount": 7}
+    ending = {"finishReason": finish} if finish else {}
+    return {"candidates": [candidate | ending], "usageMetadata": usage, "modelVersion": "m", "responseId": "r"}
+
+
+FIRST = [chunk("one "), chunk("two", "CONTINUATION", continuationToken="dDE=")]
+BUSY = {"error": {"code": 503, "message": "Busy.", "status": "UNAVAILABLE"}}
+REFUSED = {"error": {"code": 400, "message": "No.", "status": "INVALID_ARGUMENT"}}
+
+
+def play(monkeypatch, query, *hops):
+    """The upstream answers these hops in turn, each as (status, chunks), as the query asks; the last again and again.
+    Returns the list of calls."""
+    calls = []
+
+    def answer(*asked):
+        status, chunks = hops[min(len(calls), len(hops) - 1)]
+        calls.append(asked)
+        objects = [json.dumps(one).encode() for one in chunks]
+        if query and status == 200:
+            content = b"".join(b"data: " + one + b"\r\n\r\n" for one in objects)
+            return answers.Answer(Playback([Write(content)]), 200, "text/event-stream")
+        return answers.Answer(Playback([Write(b"[" + b",".join(objects) + b"]")]), status, "application/json")
+
+    monkeypatch.setattr(answers, "generate_content", answer)
+    return calls
+
+
+@pytest.mark.parametrize("query", ["", "?alt=sse"])
+async def test_a_hop_that_begins_with_an_error_is_asked_for_again(world, monkeypatch, query):
+    monkeypatch.setattr("shared.gateway.recovery._BACKOFF_S", 0.001)
+    calls = play(monkeypatch, query, (200, FIRST), (200, [BUSY]), (200, [chunk(" three", "STOP")]))
+    got = await world.post(f"{MODEL}:streamGenerateContent{query}", say())
+    chunks = got.events if query else got.json
+    assert text_of(chunks) == "one two three" and len(calls) == 3
+    assert chunks[-1]["candidates"][0]["finishReason"] == "STOP"
+    assert (world.row.input_tokens, world.row.output_tokens, world.row.state) == (10, 4, "done")
+
+
+@pytest.mark.parametrize("query", ["", "?alt=sse"])
+@pytest.mark.parametrize("refusal", [(400, [REFUSED]), (200, [REFUSED]), (503, [BUSY]), (200, [BUSY])])
+async def test_a_hop_that_is_refused_leaves_the_ending_of_the_one_before(world, monkeypatch, query, refusal):
+    monkeypatch.setattr("shared.gateway.recovery._BACKOFF_S", 0.001)
+    play(monkeypatch, query, (200, FIRST), refusal)
+    got = await world.post(f"{MODEL}:streamGenerateContent{query}", say())
+    chunks = got.events if query else got.json
+    assert text_of(chunks) == "one two"
+    assert [one["candidates"][0].get("finishReason") for one in chunks] == [None, None, "CONTINUATION"]
+    assert chunks[-1]["candidates"][0]["continuationToken"] == "dDE="
+    assert chunks[-1]["usageMetadata"] == FIRST[-1]["usageMetadata"]
+    assert (world.row.finish_reason, world.row.output_tokens) == ("CONTINUATION", 2)
+
+
+async def test_a_hop_that_broke_leaves_no_earlier_ending(world, monkeypatch):
+    broke = [chunk(" three"), chunk("", continuationToken="dDI="), BUSY]
+    calls = play(monkeypatch, "?alt=sse", (200, FIRST), (200, broke), (400, [REFUSED]))
+    got = await world.post(f"{MODEL}:streamGenerateContent?alt=sse", say())
+    assert len(calls) == 3 and b"CONTINUATION" not in got.content
+    assert b'"error"' in got.content

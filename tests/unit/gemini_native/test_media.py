@@ -107,6 +107,7 @@ async def test_a_failure_of_one_picture_is_the_answers(world):
         {"instances": [{"prompt": "a"}, {"prompt": "b"}]},
         {"instances": [{"prompt": "a"}], "parameters": {"sampleCount": 5}},
         {"instances": [{"prompt": "a"}], "parameters": {"aspectRatio": "7:1"}},
+        {"instances": [{"prompt": "a"}], "parameters": {"aspectRatio": ["1:1"]}},
         {"instances": [{"prompt": "a"}], "parameters": []},
         {"instances": [{"prompt": "a"}], "parameters": [1]},
     ],
@@ -118,6 +119,15 @@ async def test_predictions_that_make_no_sense_are_refused(world, body):
         return
     assert (got.status, got.json["error"]["status"]) == (400, "INVALID_ARGUMENT")
     assert world.sent == []
+
+
+@pytest.mark.parametrize("names", [["日本"], ["é"], ["a" * 5000], [f"a{at}" for at in range(3000)]])
+async def test_ignored_parameters_are_named_as_far_as_a_header_holds_them(world, names):
+    parameters = {**dict.fromkeys(names, 1), "negativePrompt": "x"}
+    got = await world.post(IMAGEN, {"instances": [{"prompt": "a"}], "parameters": {"seed": 1, **parameters}})
+    warnings = got.headers["x-gateway-warnings"]
+    assert got.status == 200 and "ignored:parameters.seed" in warnings
+    assert warnings.isascii() and len(warnings) < 1000
 
 
 async def test_a_model_of_text_predicts_nothing(world):

@@ -5,6 +5,7 @@ import json
 import pytest
 from msgspec import structs
 
+from infra.local.emulator import errors, stored
 from shared.stores.protocols import Credential
 from tests.unit.gemini_native.conftest import KEY, OTHER_KEY
 
@@ -108,6 +109,32 @@ async def test_a_request_goes_to_the_project_of_its_file(world):
         assert (await world.send("GET", f"/v1beta/{file['name']}")).status == 200
         assert (await world.post("/v1beta/models/gemini-3.8-flash:generateContent", asking(file))).status == 200
     assert {row["credentials"][0][1] for row in world.sent} == {"upstream-credential-canary"}
+
+
+@pytest.mark.parametrize("variant", ["short", "per-minute", "per-day"])
+async def test_a_quota_of_files_stops_no_model(world, monkeypatch, variant):
+    file = await uploaded(world)
+
+    def spent(*asked):
+        raise errors.quota(variant, None, "")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stored, "_own", spent)
+        assert (await world.send("GET", f"/v1beta/{file['name']}")).status == 429
+    assert (await world.post("/v1beta/models/gemini-3.8-flash:generateContent", asking(file))).status == 200
+    assert (await world.send("GET", f"/v1beta/{file['name']}")).status == 429  # files rest
+
+
+async def test_a_cache_that_is_too_large_stops_no_model(world, monkeypatch):
+    text = "TotalCachedContentStorageTokensPerModelFreeTier limit exceeded for model x: limit=1, requested=2"
+
+    def full(*asked):
+        raise errors.Refusal(429, text)
+
+    monkeypatch.setattr(stored.Stored, "_cache", full)
+    body = {"contents": [{"parts": [{"text": "long"}]}]}
+    assert (await world.post("/v1beta/cachedContents", {**body, "model": "gemini-3.8-flash"})).status == 429
+    assert (await world.post("/v1beta/models/gemini-3.8-flash:generateContent", body)).status == 200
 
 
 async def test_a_file_that_is_too_large_is_refused_before_its_first_byte(world):

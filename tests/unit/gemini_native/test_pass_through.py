@@ -208,12 +208,51 @@ async def test_the_keys_ceiling_holds(world):
     assert [row["body"]["generationConfig"]["maxOutputTokens"] for row in world.sent] == [64, 64]
 
 
+@pytest.mark.parametrize("most", [-1, -(10**9), "-5"])
+async def test_a_negative_length_reserves_no_less_than_none(world, most):
+    got = await world.post(f"{MODEL}:generateContent", say(generationConfig={"maxOutputTokens": most}))
+    assert got.status == 400
+    await world.post(f"{MODEL}:generateContent", say())
+    negative, unsaid = world.ledger.admissions
+    assert negative.estimate_nano >= unsaid.estimate_nano > 0 and negative.estimate_tokens > 0
+
+
+async def test_a_tier_may_be_given_as_its_number(world):
+    for tier in ("flex", 3):
+        assert (await world.post(f"{MODEL}:generateContent", say(serviceTier=tier))).status == 200
+    assert world.sent[-1]["body"]["serviceTier"] == 3
+    cheap, numbered = world.ledger.admissions
+    assert numbered.estimate_nano > cheap.estimate_nano
+
+
 async def test_tokens_are_counted_without_a_row(world):
     body = {"generateContentRequest": {"model": "models/gemini-1.5-pro", **say()}}
     got = await world.post("/v1beta/models/gemini-1.5-pro:countTokens", body)
     assert got.json["totalTokens"] > 0
     assert world.sent[-1]["body"]["generateContentRequest"]["model"] == "models/gemini-3.8-flash"
     assert world.ledger.rows == []
+
+
+@pytest.mark.parametrize("form", ["contents", "generateContentRequest"])
+@pytest.mark.parametrize(
+    ("uri", "status"),
+    [
+        ("https://example.com/a.png", 200),
+        ("https://www.youtube.com/watch?v=x", 200),
+        ("http://169.254.169.254/a", 400),
+        ("javascript:x", 400),
+        ("file-" + "a" * 24, 404),
+    ],
+)
+async def test_links_are_judged_where_tokens_are_counted_too(world, form, uri, status):
+    parts = [{"text": "look"}, {"fileData": {"fileUri": uri, "mimeType": "image/png"}}]
+    body = {"contents": [{"role": "user", "parts": parts}]}
+    counted = await world.post(f"{MODEL}:countTokens", body if form == "contents" else {form: body})
+    assert counted.status == status
+    assert len(world.sent) == (status == 200)
+    assert (await world.post(f"{MODEL}:generateContent", body)).status == status
+    cached = await world.post("/v1beta/cachedContents", {**body, "model": "gemini-3.8-flash"})
+    assert cached.status == status
 
 
 async def test_ids_are_left_out_for_models_that_refuse_them(world):

@@ -213,6 +213,22 @@ def test_the_tap_tells_what_the_reader_of_the_other_dialects_tells(raws, chance)
         assert raised.value.kind == error.kind
     else:
         assert tap.end() == (end.finish, end.reason)
+        assert tap.usage == end.usage
+
+
+@pytest.mark.parametrize("ending", [{"promptFeedback": {"blockReason": "OTHER"}}, None])
+def test_what_a_held_call_kept_back_is_estimated_too(ending):
+    tap, reader = Tap(), ReplyReader()
+    call = {"functionCall": {"name": "f", "args": {}}}
+    parts = [call, {"text": "some text"}, {"text": "a thought", "thought": True}]
+    candidate = {"content": {"parts": parts}}
+    chunks = [{"candidates": [candidate]}, ending or {"candidates": [{"finishReason": "FINISH_REASON_UNSPECIFIED"}]}]
+    for chunk in chunks:
+        tap.feed(chunk)
+        reader.feed(chunk)
+    end = reader.close()[-1]
+    assert (tap.end(), tap.usage) == ((end.finish, end.reason), end.usage)
+    assert end.usage.output_tokens == end.usage.reasoning_tokens == 3
 
 
 def _tapped(tap, burst):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from infra.local.emulator import parsing
 from shared.dialects.gemini_native import framing
 from shared.dialects.gemini_native.canonical import canonical
+from shared.dialects.gemini_native.choices import Choices, together
 from shared.dialects.gemini_native.fields import FIELDS
 from shared.dialects.gemini_native.framing import (
     ArrayObjects,
@@ -19,7 +20,7 @@ from shared.dialects.gemini_native.framing import (
     WholeObject,
     pretty,
 )
-from shared.dialects.gemini_native.joined import summed, whole
+from shared.dialects.gemini_native.joined import later, summed, whole
 from shared.dialects.gemini_native.masks import apply_mask, parse_mask
 from shared.errors import GatewayError
 
@@ -182,6 +183,37 @@ def test_partial_responses(mask, kept):
 def test_what_is_no_mask(mask):
     with pytest.raises(GatewayError):
         parse_mask(mask)
+
+
+USAGES = st.dictionaries(st.sampled_from(["promptTokenCount", "totalTokenCount", "promptTokensDetails"]), JSON)
+DETAILS = st.lists(JSON | st.dictionaries(st.sampled_from(["modality", "tokenCount"]), JSON), max_size=3)
+REPLIES = st.fixed_dictionaries(
+    {},
+    optional={
+        "usageMetadata": USAGES | st.fixed_dictionaries({"promptTokensDetails": DETAILS}) | JSON,
+        "candidates": JSON | st.lists(st.fixed_dictionaries({}, optional={"content": JSON}), max_size=2),
+        "responseId": JSON,
+    },
+)
+
+
+@given(st.lists(REPLIES, min_size=1, max_size=4))
+def test_replies_of_any_form_are_joined(replies):
+    whole(replies)
+    choices = Choices(len(replies))
+    for at, reply in enumerate(replies):
+        choices.chunk(at, reply)
+        later(reply, "r", [{"promptTokenCount": 1}])
+    together(replies)
+
+
+def test_what_is_no_count_counts_nothing():
+    odd = {"promptTokenCount": None, "promptTokensDetails": None, "cacheTokensDetails": [None, {"modality": "TEXT"}]}
+    told = {"promptTokenCount": "3", "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 3}]}
+    text = {"modality": "TEXT", "tokenCount": 3}
+    assert summed([told, odd])["promptTokenCount"] == 3
+    assert summed([told, odd])["promptTokensDetails"] == [text]
+    assert summed([odd, told])["cacheTokensDetails"] == [{**text, "tokenCount": 0}]
 
 
 def test_hops_add_up():
