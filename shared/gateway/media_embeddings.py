@@ -60,7 +60,7 @@ class Embedder:
 
     async def _batch(self, number: int, texts: Sequence[str], job: EmbeddingJob, call: MediaCall) -> list[list[float]]:
         upstream = self._life.services.upstream
-        reply = await upstream.embed(job.requests(texts), call.model, call.exchange, call.meter)
+        reply = await upstream.embed(job.requests(texts), call.model, call.exchange, call.meter, number)
         outcome = call.meter.outcome
         told = embeddings.told_usage(reply)
         outcome.calls[number] = told or embeddings.guessed_usage(texts)  # billed from here on, whatever comes

@@ -60,10 +60,11 @@ class Outcome(Struct):
     attempts: int = 0
     projects: dict[int, str] = field(default_factory=dict)  # by upstream call: which one Google bills
 
-    def use(self, slot: Credential) -> None:
-        """The call that was counted last goes out with this credential."""
+    def use(self, slot: Credential, call: int | None = None) -> None:
+        """The call that was counted last goes out with this credential; `call` is its number where that is not the
+        attempt's."""
         self.credential_id = slot.id
-        self.projects[self.attempts] = slot.project
+        self.projects[self.attempts if call is None else call] = slot.project
 
     def fail(self, error: GatewayError) -> None:
         """The request ended in this error; its row says so where the upstream gave no reason."""

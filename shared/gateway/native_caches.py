@@ -76,17 +76,15 @@ class NativeCaches:
         async with self._life.settled(answer):
             answer.meter.before_upstream()
             outcome = answer.meter.outcome
-            outcome.attempts, outcome.model_version = 1, model.id
+            outcome.model_version = model.id
             if media is not None:
                 body |= await media.ready(request_like, model.id, self._upstream)
                 credential_id = media.credential_id or credential_id
             call = RelayCall("cachedContents", encode({**body, "model": f"models/{model.id}"}))
-            content, _, outcome.credential_id = await self._upstream.fetch(call, model.id, exchange, credential_id)
+            content, _, maker = await self._upstream.fetch(call, model.id, exchange, credential_id, answer.meter)
             made = parsed(content)
             outcome.calls[1] = read_usage(_usage(made))
-            await self._owners.add(
-                key.acct, OwnedObject(str(made.get("name")), outcome.credential_id, exchange.created + _KEPT_S)
-            )
+            await self._owners.add(key.acct, OwnedObject(str(made.get("name")), maker, exchange.created + _KEPT_S))
             outcome.finish_reason = "STOP"
             return answer.respond(passed(content, asked.options))
 

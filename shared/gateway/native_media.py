@@ -91,6 +91,7 @@ class NativeMedia:
                     asked.model,
                     asked.exchange,
                     meter=answer.meter,
+                    number=number,
                     query=asked.options.upstream,
                     credential_id=credential_id,
                 )

@@ -82,10 +82,12 @@ class NativeUpstream(Upstream):
         exchange: Exchange,
         *,
         meter: Meter | None = None,
+        number: int | None = None,
         query: tuple[tuple[str, str], ...] = (),
         credential_id: str | None = None,
     ) -> bytes:
-        """A method with one small reply, retried like an answer; `body` makes the request for an upstream id."""
+        """A method with one small reply, retried like an answer; `body` makes the request for an upstream id, `number`
+        is the call's among those that `meter` pays."""
         progress = self.recovery.begin({}, model, exchange)
         while True:
             progress.attempts += 1
@@ -94,7 +96,7 @@ class NativeUpstream(Upstream):
                 slot = await self.slot(progress.model_id, progress.bad_slots, credential_id)
                 if meter is not None:
                     meter.outcome.attempts += 1
-                    meter.outcome.use(slot)
+                    meter.outcome.use(slot, number)
                 call = RelayCall(f"models/{progress.model_id}:{method}", encode(body(progress.model_id)), query=query)
                 async with self.client.relay(call, slot.key, deadline_s=exchange.remaining_s) as reply:
                     answer = await whole_body(reply)
@@ -108,10 +110,18 @@ class NativeUpstream(Upstream):
             return answer
 
     async def fetch(
-        self, call: RelayCall, model_id: str, exchange: Exchange, credential_id: str | None = None
+        self,
+        call: RelayCall,
+        model_id: str,
+        exchange: Exchange,
+        credential_id: str | None = None,
+        meter: Meter | None = None,
     ) -> tuple[bytes, RelayReply, str]:
-        """A plain call outside of metering: (body, reply, id of the credential used). Refused credentials rest."""
+        """A plain call that is asked once: (body, reply, id of the credential used). Refused credentials rest."""
         slot = await self.slot(model_id, set(), credential_id)
+        if meter is not None:
+            meter.outcome.attempts += 1
+            meter.outcome.use(slot)
         try:
             async with self.client.relay(call, slot.key, deadline_s=exchange.remaining_s) as reply:
                 return await whole_body(reply), reply, slot.id

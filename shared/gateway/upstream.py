@@ -220,15 +220,16 @@ class Upstream:
         return total
 
     async def embed(
-        self, requests: Sequence[Mapping[str, Any]], model: ResolvedModel, exchange: Exchange, meter: Meter
+        self, requests: Sequence[Mapping[str, Any]], model: ResolvedModel, exchange: Exchange, meter: Meter, number: int
     ) -> Mapping[str, Any]:
-        """One `batchEmbedContents`, retried like an answer; `requests` are EmbedContentRequests without a model."""
+        """One `batchEmbedContents`, retried like an answer; `requests` are EmbedContentRequests without a model, and
+        `number` is the call's among those that the request pays."""
         progress = self.recovery.begin({}, model, exchange)
         while True:
             progress.attempts += 1
             slot = await self.pool.choose(progress.model_id, progress.bad_slots)
             meter.outcome.attempts += 1
-            meter.outcome.use(slot)
+            meter.outcome.use(slot, number)
             name = f"models/{progress.model_id}"
             body = {"requests": [{"model": name, **item} for item in requests]}
             try:

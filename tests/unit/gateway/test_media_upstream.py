@@ -49,7 +49,7 @@ class Client:
 
 class Secrets:
     async def pool(self, *, refresh=False):
-        return [Credential(id=name, key=f"key-{name}") for name in ("a", "b")]
+        return [Credential(id=name, key=f"key-{name}", project=f"team-{name}") for name in ("a", "b")]
 
 
 class Meter:
@@ -74,7 +74,7 @@ def upstream(client):
 
 async def embed(client, model="gemini-embedding-001"):
     meter = Meter()
-    reply = await upstream(client).embed([{"content": 1}, {"content": 2}], resolve(model, DAY), Exchange(), meter)
+    reply = await upstream(client).embed([{"content": 1}, {"content": 2}], resolve(model, DAY), Exchange(), meter, 0)
     return reply, meter.outcome
 
 
@@ -86,6 +86,17 @@ async def test_every_embedding_names_its_model():
     assert (reply, method, model) == ({"embeddings": []}, "batchEmbedContents", "gemini-embedding-001")
     assert body == {"requests": [{"model": name, "content": 1}, {"model": name, "content": 2}]}
     assert (outcome.model_version, outcome.attempts) == ("gemini-embedding-001", 1)
+
+
+async def test_each_batch_is_booked_on_the_project_that_answered_it():
+    client, meter = Client(*[{}] * 8), Meter()
+    shared = upstream(client)
+    model = resolve("gemini-embedding-001", DAY)
+    for number in (5, 0, 7, 1, 3, 2, 6, 4):  # as they are begun and tried again
+        await shared.embed([{"content": number}], model, Exchange(), meter, number)
+    answered = {body["requests"][0]["content"]: key.replace("key", "team") for _, _, body, key in client.asked}
+    assert meter.outcome.projects == answered
+    assert set(answered.values()) == {"team-a", "team-b"}
 
 
 async def test_another_credential_after_a_quota():

@@ -6,6 +6,8 @@ import pytest
 
 from shared.dialects.gemini_native.embeddings import Embedding, joined
 from shared.errors import GatewayError
+from shared.stores.protocols import Credential
+from tests.unit.gemini_native.conftest import UPSTREAM_KEY
 
 PATH = "/v1beta/models/{}:batchEmbedContents"
 
@@ -40,6 +42,18 @@ async def test_usage_is_the_sum_of_the_batches(world):
     assert world.row.cost_nano == world.row.input_tokens * 200
     assert world.row.attempts == 3
     assert len(world.ledger.rows) == 1
+
+
+async def test_each_batch_is_booked_on_the_project_that_answered_it(world):
+    world.secrets.credentials = [Credential(name, f"{UPSTREAM_KEY}-{name}", project=f"team-{name}") for name in "ab"]
+    answered = dict.fromkeys(("team-a", "team-b"), 0)
+    for _ in range(8):
+        await world.post(PATH.format("gemini-embedding-2"), requests(450))
+    for sent in world.sent:
+        answered["team-" + sent["headers"]["x-goog-api-key"][-1]] += len(sent["body"]["requests"])
+    booked = {name: sum(row.projects.get(name, 0) for row in world.ledger.rows) for name in answered}
+    each = world.ledger.rows[0].cost_nano // 450
+    assert booked == {name: number * each for name, number in answered.items()}
 
 
 async def test_a_model_without_usage_is_counted_batch_by_batch(world):

@@ -7,7 +7,7 @@ from msgspec import structs
 
 from infra.local.emulator import errors, stored
 from shared.stores.protocols import Credential
-from tests.unit.gemini_native.conftest import KEY, OTHER_KEY
+from tests.unit.gemini_native.conftest import KEY, OTHER_KEY, UPSTREAM_KEY
 
 OTHER = {"x-goog-api-key": OTHER_KEY}
 
@@ -164,6 +164,14 @@ async def test_the_address_of_an_upload_at_google_is_not_shown(world):
     got = await world.post("/upload/v1beta/files", {"file": {}}, headers=start)
     port = world.emulator.base_url.rpartition(":")[2]
     assert port not in json.dumps(dict(got.headers))
+
+
+async def test_cached_contents_are_booked_on_the_project_that_keeps_them(world):
+    world.secrets.credentials = [Credential("first", UPSTREAM_KEY, project="team-a")]
+    body = {"model": "models/gemini-3.5-flash-lite", "contents": [{"parts": [{"text": "long"}]}], "ttl": "60s"}
+    assert (await world.post("/v1beta/cachedContents", body)).status == 200
+    assert world.row.projects == {"team-a": world.row.cost_nano}
+    assert (world.row.credential_id, world.row.attempts) == ("first", 1)
 
 
 async def test_cached_contents_live_under_their_account(world):
