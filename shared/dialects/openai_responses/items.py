@@ -22,7 +22,7 @@ _ROLES = ("user", "assistant", "system", "developer")
 _OMITTED = ("file_search_call", "compaction_trigger")
 _OMITTED_FAMILIES = ("web_search_call", "tool_search_", "program", "computer_call")
 _OURS = re.compile(r"[a-z]+_([0-9a-z]{26})i?\d{2,}")
-HISTORY = "previous_response_id"  # what an error in kept items names
+KEPT = ("previous_response_id", "conversation")  # what an error in kept items names
 
 
 class ReadItems(Struct):
@@ -36,14 +36,15 @@ class ReadItems(Struct):
     overrides: dict[str, Any] = field(default_factory=dict)  # `reasoning` and `text` of configuration updates
 
 
-def read_items(instructions: Any, given: Any, context: RequestContext, notes: Notes) -> ReadItems:
-    """The instructions, the kept history and the body's `input`. `invalid_request` names what cannot be carried."""
+def read_items(instructions: Any, given: Any, context: RequestContext, notes: Notes, *, history: str) -> ReadItems:
+    """The instructions, the kept history and the body's `input`. `invalid_request` names what cannot be carried;
+    `history` is the member of the body that the kept history came by."""
     reader = _Reader(context, notes)
     if instructions is not None:
         text = string(instructions, "instructions")
         reader.say("system", text, "instructions")
     for item in context.history:
-        reader.read(item, HISTORY)
+        reader.read(item, history)
     for where, item in _listed(given):
         reader.read(item, where)
     return reader.found
@@ -261,7 +262,7 @@ class _Reader:
 
 
 def _at(where: str, name: str) -> str:
-    return where if where == HISTORY else f"{where}.{name}"
+    return where if where in KEPT else f"{where}.{name}"
 
 
 def _name(item: Mapping[str, Any], where: str) -> str:
