@@ -70,7 +70,7 @@ class Memory:
 
     async def _load_chain(self, previous: str) -> None:
         document = (await self._store.get(self._acct, [previous])).get(previous)
-        if document is None:
+        if document is None or document.body.get("object") != "response":
             raise _previous_not_found(f"Previous response with id '{previous[:80]}' not found.")
         if document.state not in _BUILT_UPON:
             raise GatewayError(
