@@ -333,6 +333,14 @@ def test_no_conversation_is_compacted_to_nothing(client, emulator, gateway, clie
     assert row["input_tokens"] > 0
 
 
+@pytest.mark.parametrize("limit", ["0", "101", "x", "9" * 5_000])
+def test_a_page_has_a_sensible_size(client, limit):
+    made = client.responses.create(model=MODEL, input="x")
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.get(f"/responses/{made.id}/input_items?limit={limit}", cast_to=object)
+    assert caught.value.param == "limit"
+
+
 def test_counting_and_compaction(client, gateway, client_key):
     first = client.responses.create(model=MODEL, input="A long plan for a boat.")
     alone = client.responses.input_tokens.count(model=MODEL, input="Go on.").input_tokens
