@@ -333,6 +333,19 @@ def test_no_conversation_is_compacted_to_nothing(client, emulator, gateway, clie
     assert row["input_tokens"] > 0
 
 
+def test_an_id_of_any_length_is_unknown_and_no_failure_of_the_store(client):
+    long = "resp_" + "x" * 3_000
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve(long)
+    with pytest.raises(openai.NotFoundError):
+        client.conversations.items.list(long)
+    with pytest.raises(openai.NotFoundError):
+        client.responses.create(model=MODEL, input="x", conversation=long)
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.responses.create(model=MODEL, input="x", previous_response_id=long)
+    assert caught.value.code == "previous_response_not_found"
+
+
 @pytest.mark.parametrize("limit", ["0", "101", "x", "9" * 5_000])
 def test_a_page_has_a_sensible_size(client, limit):
     made = client.responses.create(model=MODEL, input="x")
