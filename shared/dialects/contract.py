@@ -160,6 +160,10 @@ class StatefulDialect(CountingDialect, Protocol):
     def kept_items(self, given: Any, references: Mapping[str, Item], request_id: str) -> list[dict[str, Any]]:
         """The input of an accepted body as it is kept, each item with an id."""
 
+    def check_items(self, given: Sequence[Any], where: str) -> None:
+        """Refuses items that no body could build upon; `where` is their JSON path. A body's own input is checked when
+        it is translated."""
+
     def response_of_item(self, item_id: str) -> str | None: ...
 
     def renderer(self, translation: Translation, reply: ReplyContext) -> StatefulRenderer: ...

@@ -67,6 +67,6 @@ def _position(ids: Sequence[str], wanted: str, param: str) -> int:
 def _limit(text: str | None, default: int) -> int:
     if text is None:
         return max(default, 1)
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_PAGE:
+    if not text.isascii() or not text.isdigit() or len(text) > 9 or not 1 <= int(text) <= MAX_PAGE:
         raise GatewayError("invalid_request", f"must be a number from 1 to {MAX_PAGE}.", param="limit")
     return int(text)

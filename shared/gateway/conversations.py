@@ -18,6 +18,7 @@ from shared.json_codec import decode_object
 from shared.stores.protocols import KeptDocument, KeyRecord, ResponseStore, StoreConflict, StoreUnavailable
 
 _MOST_AT_ONCE = 20
+_MOST_METADATA = 16
 
 
 class Conversations:
@@ -33,7 +34,7 @@ class Conversations:
         kept = {
             "object": "conversation",
             "created_at": exchange.created,
-            "metadata": body.get("metadata") or {},
+            "metadata": _metadata(body),
             "entries": [{"item": item} for item in _items(body, exchange, dialect)],
             "expires_at": expires_at,
         }
@@ -53,7 +54,7 @@ class Conversations:
             return json_response(200, {"id": conversation_id, "object": "conversation.deleted", "deleted": True})
         kept = document.body
         if request.method == "POST":
-            kept = {**kept, "metadata": body.get("metadata") or {}}
+            kept = {**kept, "metadata": _metadata(body)}
             changed = KeptDocument(kept, str(int(document.state) + 1))
             expires_at = int(kept["expires_at"])
             await self._guarded(
@@ -104,10 +105,20 @@ class Conversations:
 
 
 def _items(body: Mapping[str, Any], exchange: Exchange, dialect: StatefulDialect) -> list[dict[str, Any]]:
-    given = body.get("items") or []
+    given = body["items"] if body.get("items") is not None else []
     if not isinstance(given, list) or len(given) > _MOST_AT_ONCE:
         raise GatewayError("invalid_request", f"Expected at most {_MOST_AT_ONCE} items.", param="items")
+    dialect.check_items(given, "items")
     return dialect.kept_items(given, {}, exchange.request_id)
+
+
+def _metadata(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    given = body["metadata"] if body.get("metadata") is not None else {}
+    if not isinstance(given, dict) or len(given) > _MOST_METADATA:
+        raise GatewayError(
+            "invalid_request", f"Expected an object of at most {_MOST_METADATA} entries.", param="metadata"
+        )
+    return given
 
 
 def _shown(conversation_id: str, kept: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 from shared.errors import GatewayError
 
 _DEFAULT, _MOST = 20, 100
+_DIGITS = 9  # of a number; Python makes none of thousands
 
 
 def page(items: Sequence[Mapping[str, Any]], query: Mapping[str, str]) -> dict[str, Any]:
@@ -14,7 +15,7 @@ def page(items: Sequence[Mapping[str, Any]], query: Mapping[str, str]) -> dict[s
     if order not in ("asc", "desc"):
         raise GatewayError("invalid_request", "Expected asc or desc.", param="order")
     limit = query.get("limit", str(_DEFAULT))
-    if not limit.isdecimal() or not 1 <= int(limit) <= _MOST:
+    if not limit.isdecimal() or len(limit) > _DIGITS or not 1 <= int(limit) <= _MOST:
         raise GatewayError("invalid_request", f"Expected a number between 1 and {_MOST}.", param="limit")
     listed = list(items) if order == "asc" else list(reversed(items))
     after = query.get("after")

@@ -1,5 +1,7 @@
 """What an account keeps of its responses: loaded before a request is translated, written when its answer is whole."""
 
+import asyncio
+import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +17,8 @@ KEEP_S = 30 * 24 * 3600
 MAX_CHAIN = 1_000  # responses
 UNFINISHED = ("queued", "in_progress")
 _BUILT_UPON = ("completed", "incomplete")
-_TRIES = 5
+_TRIES = 12  # of one of many who write to a conversation at once
+_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 0.5
 PREVIOUS_NOT_FOUND = "previous_response_not_found"
 
 
@@ -70,7 +73,7 @@ class Memory:
 
     async def _load_chain(self, previous: str) -> None:
         document = (await self._store.get(self._acct, [previous])).get(previous)
-        if document is None:
+        if document is None or document.body.get("object") != "response":
             raise _previous_not_found(f"Previous response with id '{previous[:80]}' not found.")
         if document.state not in _BUILT_UPON:
             raise GatewayError(
@@ -166,7 +169,10 @@ async def conversation_items(store: ResponseStore, acct: str, conversation: Kept
 
 async def append(store: ResponseStore, acct: str, conversation: str, *entries: Mapping[str, Any]) -> KeptDocument:
     """Adds entries at the end of a conversation, whoever else writes. StoreConflict where it is gone or too busy."""
-    for _ in range(_TRIES):
+    for number in range(_TRIES):
+        if number:  # one of those who tried at once was first: the others must not meet again
+            pause = min(_PAUSE_S * 2**number, _LONGEST_PAUSE_S)
+            await asyncio.sleep(random.random() * pause)  # noqa: S311 - spreads load, guards nothing
         document = (await store.get(acct, [conversation])).get(conversation)
         if document is None:
             break

@@ -114,15 +114,19 @@ class ResponsesApi:
         the model that is metered like any other."""
         key, body = await self._received(request, exchange, endpoint)
         memory = await self._memory({**body, "store": False, "conversation": None}, key, exchange, dialect)
-        given = body.get("input")
-        items = [{"role": "user", "content": given}] if isinstance(given, str) else list(given or [])
+        items = _given_items(body.get("input"))
         carried = ("model", "instructions", "previous_response_id")
         asked: dict[str, Any] = {name: body[name] for name in carried if name in body}
         asked |= {"input": [*items, {"role": "user", "content": _SUMMARISE}], "store": False, "include": []}
         made = await self._pipeline.run(asked, key, exchange, dialect, endpoint, memory)
         response = json.loads(bytes(made.body))
         texts = [part.get("text", "") for item in response["output"] for part in item.get("content", [])]
-        sealed = dialect.seal_summary("".join(texts), memory.sealer.seal)
+        summary = "".join(texts)
+        if not summary.strip():  # a client would put it in the place of the whole conversation
+            if made.background is not None:
+                await made.background()
+            raise _no_summary(response)
+        sealed = dialect.seal_summary(summary, memory.sealer.seal)
         tag = exchange.request_id.lower()
         kept = dialect.kept_items(items, memory.references, exchange.request_id) if items else []
         history = [*memory.history, *kept]
@@ -180,6 +184,21 @@ class ResponsesApi:
         if document is None or document.body.get("object") != "response" or not document.body["stored"]:
             raise GatewayError("not_found", f"Response with id '{response_id[:80]}' not found.")
         return document
+
+
+def _given_items(given: Any) -> list[Any]:
+    if isinstance(given, str):
+        return [{"role": "user", "content": given}]
+    if given is not None and not isinstance(given, list):
+        raise GatewayError("invalid_request", "Expected a string or an array here.", param="input")
+    return given or []
+
+
+def _no_summary(response: Mapping[str, Any]) -> GatewayError:
+    details = response["incomplete_details"]
+    if details and details["reason"] == "content_filter":
+        return GatewayError("content_blocked", "The summary of the conversation was blocked.")
+    return GatewayError("upstream_fault", "The model made no summary of the conversation.", reason="no_summary")
 
 
 def _include(request: Request) -> list[str]:

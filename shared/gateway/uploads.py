@@ -203,26 +203,37 @@ class Uploads:
             raise GatewayError("invalid_request", "Expected asc or desc.", param="order")
         if after and not KEPT_FILE.fullmatch(after):
             raise GatewayError("invalid_request", "Expected the id of a file.", param="after")
-        prefix = file_key(acct, "")
+        prefix, purpose = file_key(acct, ""), query.get("purpose", "")
+        step = _MAX_PAGE if purpose else limit
+        shown: list[dict[str, Any]] = []
+        more = True
         with readable():
-            if order == "desc":
-                keys = list(await self._objects.page(prefix, prefix + after if after else "", limit + 1))
-            else:
-                keys = list(reversed(await self._objects.page(prefix, "", _ALL)))
-                keys = [key for key in keys if not after or key < prefix + after][: limit + 1]
-            gate = asyncio.Semaphore(_AT_ONCE)
+            oldest_first = await self._oldest_first(prefix) if order == "asc" else []
+            while more and len(shown) < limit:  # an empty page would tell the SDKs that there is no other
+                if order == "desc":
+                    keys = list(await self._objects.page(prefix, prefix + after if after else "", step + 1))
+                else:
+                    keys = [key for key in oldest_first if not after or key < prefix + after][: step + 1]
+                more = len(keys) > step
+                for item in await self._described(keys[:step]):
+                    if item is None or has_expired(item, exchange.created):
+                        continue
+                    if not purpose or item.labels["purpose"] == purpose:
+                        shown.append(_shown(item))
+                after = keys[:step][-1].removeprefix(prefix) if keys else after
+        return files.list_object(shown[:limit], has_more=more or len(shown) > limit)
 
-            async def describe(key: str) -> StoredObject | None:
-                async with gate:
-                    return await self._objects.describe(key)
+    async def _oldest_first(self, prefix: str) -> list[str]:
+        return list(reversed(await self._objects.page(prefix, "", _ALL)))
 
-            found = await asyncio.gather(*(describe(key) for key in keys[:limit]))
-        purpose = query.get("purpose", "")
-        alive = [item for item in found if item is not None and not has_expired(item, exchange.created)]
-        shown = [_shown(item) for item in alive]
-        return files.list_object(
-            [item for item in shown if not purpose or item["purpose"] == purpose], has_more=len(keys) > limit
-        )
+    async def _described(self, keys: list[str]) -> list[StoredObject | None]:
+        gate = asyncio.Semaphore(_AT_ONCE)
+
+        async def describe(key: str) -> StoredObject | None:
+            async with gate:
+                return await self._objects.describe(key)
+
+        return await asyncio.gather(*(describe(key) for key in keys))
 
     async def _pending(self, acct: str, upload_id: str, exchange: Exchange) -> dict[str, Any]:
         record: dict[str, Any] | None = None

@@ -4,6 +4,7 @@ import re
 import struct
 
 DEFAULT_RATE = 24_000
+_UNKNOWN = 0xFFFFFFFF  # how a WAV says that it is still being made
 _RATE = r"rate=(\d{4,6})"
 
 
@@ -13,9 +14,10 @@ def sample_rate(mime_type: str) -> int:
     return int(match.group(1)) if match else DEFAULT_RATE
 
 
-def wav_header(data_bytes: int, rate: int) -> bytes:
-    """The 44 bytes before `data_bytes` of mono 16-bit PCM."""
+def wav_header(data_bytes: int | None, rate: int) -> bytes:
+    """The 44 bytes before `data_bytes` of mono 16-bit PCM; None while nobody knows how many there will be."""
+    whole, data = (_UNKNOWN, _UNKNOWN) if data_bytes is None else (36 + data_bytes, data_bytes)
     return struct.pack(
         "<4sI4s4sIHHIIHH4sI",
-        b"RIFF", 36 + data_bytes, b"WAVE", b"fmt ", 16, 1, 1, rate, rate * 2, 2, 16, b"data", data_bytes,
+        b"RIFF", whole, b"WAVE", b"fmt ", 16, 1, 1, rate, rate * 2, 2, 16, b"data", data,
     )  # fmt: skip

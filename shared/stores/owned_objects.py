@@ -9,6 +9,7 @@ from shared.stores.aws import Aws, AwsFailure, retrying
 from shared.stores.protocols import OwnedObject
 
 _TRIES = 3
+_LONGEST_KEY = 1_024  # bytes; DynamoDB refuses longer sort keys, so nothing is under one
 
 
 class DynamoOwnedObjects:
@@ -24,6 +25,8 @@ class DynamoOwnedObjects:
         await self._call("put_item", Item={**_key(acct, item.name), **encode_item(fields)})
 
     async def get(self, acct: str, name: str) -> OwnedObject | None:
+        if len(name.encode()) > _LONGEST_KEY:
+            return None
         answer = await self._call("get_item", Key=_key(acct, name), ConsistentRead=True)
         item = decode_item(answer.get("Item") or {})
         return _owned(item) if item and item["ttl"] > self._clock() else None  # DynamoDB deletes late

@@ -20,6 +20,7 @@ from shared.stores.protocols import KeptDocument, StoreConflict
 PIECE_BYTES = 350_000  # below 400 KB with its names and keys
 _SMALL_BYTES = 8_192  # what a window of 13 bits holds
 _BATCH = 100  # the most keys of one BatchGetItem
+_LONGEST_ID = 256  # characters; a longer one is none of ours, and DynamoDB refuses keys from 2,048 bytes on
 _AT_ONCE = 8
 _TRIES = 4
 _HEAD = "H"
@@ -36,7 +37,8 @@ class DynamoResponseStore:
         self._clock = clock
 
     async def get(self, acct: str, ids: Sequence[str]) -> Mapping[str, KeptDocument]:
-        places = {_partition(acct, document_id): document_id for document_id in dict.fromkeys(ids)}
+        known = [document_id for document_id in dict.fromkeys(ids) if len(document_id) <= _LONGEST_ID]
+        places = {_partition(acct, document_id): document_id for document_id in known}
         now = self._clock()
         heads = [item for item in await self._read([(pk, _HEAD) for pk in places]) if int(item["ttl"]["N"]) > now]
         wanted = [

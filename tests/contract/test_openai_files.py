@@ -29,6 +29,24 @@ def test_a_file_is_left_used_and_deleted(client: openai.OpenAI) -> None:
     assert list(client.files.list()) == []
 
 
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_a_list_of_one_purpose_goes_on_past_files_of_others(client: openai.OpenAI, order: str) -> None:
+    for name, purpose in (("a", "vision"), ("b", "user_data"), ("c", "user_data"), ("d", "vision"), ("e", "vision")):
+        client.files.create(file=(f"{name}.txt", b"words"), purpose=purpose)  # type: ignore[arg-type]
+
+    def listed(purpose: str, limit: int) -> str:
+        found = client.files.list(purpose=purpose, limit=limit, order=order)  # type: ignore[arg-type]
+        return "".join(item.filename[0] for item in found)
+
+    for limit in (1, 2, 3, 100):
+        assert [listed("vision", limit), listed("user_data", limit)] == (
+            ["ade", "bc"] if order == "asc" else ["eda", "cb"]
+        )
+    page = client.files.list(purpose="vision", limit=1, order=order)  # type: ignore[arg-type]
+    assert len(page.data) == 1
+    assert page.has_more
+
+
 def test_media_beyond_a_function_s_limit_comes_by_a_presigned_address(client: openai.OpenAI, emulator) -> None:
     upload = client.uploads.create(bytes=len(LARGE), filename="l.png", mime_type="image/png", purpose="vision")
     presigned = upload.presigned  # type: ignore[attr-defined]

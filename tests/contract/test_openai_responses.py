@@ -276,6 +276,84 @@ def test_nobody_else_starts_background_work(gateway):
         assert answer.status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"items": [{"type": "bogus"}]}, "items[0].type"),
+        ({"items": [{"role": "user", "content": "x"}, 5]}, "items[1]"),
+        ({"items": [{"role": "robot", "content": "x"}]}, "items[0].role"),
+        ({"items": [{"role": "user"}]}, "items[0].content"),
+        ({"items": [{"type": "item_reference", "id": "msg_1"}]}, "items[0].id"),
+        ({"items": {}}, "items"),
+        ({"metadata": "topic"}, "metadata"),
+        ({"metadata": {str(number): "x" for number in range(17)}}, "metadata"),
+    ],
+)
+def test_a_conversation_takes_in_nothing_that_would_spoil_it(client, body, param):
+    """One bad item would refuse every later response."""
+    conversation = client.conversations.create()
+    ways = ["/conversations"]
+    ways.append(f"/conversations/{conversation.id}" + ("/items" if "items" in body else ""))
+    for path in ways:
+        with pytest.raises(openai.BadRequestError) as caught:
+            client.post(path, body=body, cast_to=object)
+        assert caught.value.param == param
+    assert client.responses.create(model=MODEL, input="x", conversation=conversation.id).status == "completed"
+
+
+def test_a_conversation_is_no_previous_response(client):
+    conversation = client.conversations.create()
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.responses.create(model=MODEL, input="x", previous_response_id=conversation.id)
+    assert caught.value.code == "previous_response_not_found"
+
+
+@pytest.mark.parametrize("given", [5, True, {"role": "user"}])
+def test_compaction_refuses_what_is_no_input(client, given):
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.responses.compact(model=MODEL, input=given)
+    assert caught.value.param == "input"
+
+
+@pytest.mark.parametrize(
+    ("step", "status", "code"),
+    [
+        ({"finish": "SAFETY"}, 400, "content_filter"),
+        ({"block": "SAFETY"}, 400, "content_filter"),
+        ({"empty": "no_parts", "times": 3}, 502, "no_summary"),
+    ],
+)
+def test_no_conversation_is_compacted_to_nothing(client, emulator, gateway, client_key, step, status, code):
+    """What the attempt cost is metered all the same."""
+    emulator.script(step)
+    with pytest.raises(openai.APIStatusError) as caught:
+        client.responses.compact(model=MODEL, input="A long plan.")
+    assert (caught.value.status_code, caught.value.code) == (status, code)
+    (row,) = gateway.row(client_key[0])
+    assert row["input_tokens"] > 0
+
+
+def test_an_id_of_any_length_is_unknown_and_no_failure_of_the_store(client):
+    long = "resp_" + "x" * 3_000
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve(long)
+    with pytest.raises(openai.NotFoundError):
+        client.conversations.items.list(long)
+    with pytest.raises(openai.NotFoundError):
+        client.responses.create(model=MODEL, input="x", conversation=long)
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.responses.create(model=MODEL, input="x", previous_response_id=long)
+    assert caught.value.code == "previous_response_not_found"
+
+
+@pytest.mark.parametrize("limit", ["0", "101", "x", "9" * 5_000])
+def test_a_page_has_a_sensible_size(client, limit):
+    made = client.responses.create(model=MODEL, input="x")
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.get(f"/responses/{made.id}/input_items?limit={limit}", cast_to=object)
+    assert caught.value.param == "limit"
+
+
 def test_counting_and_compaction(client, gateway, client_key):
     first = client.responses.create(model=MODEL, input="A long plan for a boat.")
     alone = client.responses.input_tokens.count(model=MODEL, input="Go on.").input_tokens

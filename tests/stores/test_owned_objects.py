@@ -30,6 +30,10 @@ async def test_what_was_put_is_found_under_its_account_only(aws: Aws, table: str
     assert await mine.get("acct", "uploads/a.b") is None
 
 
+async def test_a_name_too_long_for_a_key_is_unknown(aws: Aws, table: str) -> None:
+    assert await store(aws, table).get("acct", f"files/{'a' * 3_000}") is None
+
+
 async def test_expired_records_are_gone_though_the_engine_keeps_them(aws: Aws, table: str) -> None:
     await store(aws, table).put("acct", file(1))
     assert await store(aws, table, LATER).get("acct", "files/001") is None

@@ -93,7 +93,7 @@ def _image_config(parameters: Mapping[str, Any], model_id: str, warnings: list[s
 
 
 def _samples(value: Any) -> int:
-    if isinstance(value, str) and value.isascii() and value.isdigit():
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_SAMPLES:
         text = f"* PredictRequest.parameters.sampleCount: must be from 1 to {MAX_SAMPLES}."

@@ -92,13 +92,14 @@ class ContentReader:
         if source is None and item.get("file_id") is not None:  # the form of `input_image`
             return _uploaded(item["file_id"], f"{where}.file_id")
         if isinstance(source, str):
-            url, url_param, detail = source, f"{where}.image_url", item.get("detail")
+            url, url_param, detail, holder = source, f"{where}.image_url", item.get("detail"), where
         else:
-            source = mapping(source, f"{where}.image_url")
-            url_param = f"{where}.image_url.url"
+            holder = f"{where}.image_url"
+            source = mapping(source, holder)
+            url_param = f"{holder}.url"
             url, detail = string(source.get("url"), url_param), source.get("detail")
         part = _with_video_metadata(media_part(url, mime=None, param=url_param), item, source, where)
-        return self._with_detail(part, detail, f"{url_param.removesuffix('.url')}.detail")
+        return self._with_detail(part, detail, f"{holder}.detail")
 
     def _with_detail(self, part: Part, detail: Any, param: str) -> Part:
         if detail is None or detail == "auto":

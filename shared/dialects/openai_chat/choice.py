@@ -1,6 +1,7 @@
 """One candidate's reply events in the terms of Chat Completions: deltas, of which a stream makes chunks and a fold one
 message."""
 
+import base64
 from typing import Any
 
 from shared.dialects.openai_chat.options import ChatOptions
@@ -18,7 +19,7 @@ from shared.events import (
     Start,
     ToolCall,
 )
-from shared.gemini.audio import sample_rate
+from shared.gemini.audio import sample_rate, wav_header
 from shared.json_codec import encode_text
 
 Delta = dict[str, Any]
@@ -43,10 +44,12 @@ def finish_reason(end: End, *, calls: int, output: bool, legacy: bool = False) -
 
 
 class Choice:
-    """One candidate's events as deltas. The finishing delta is the last, with `finish_reason` set beside it."""
+    """One candidate's events as deltas. The finishing delta is the last, with `finish_reason` set beside it. `live`
+    ones leave as they are made, so that sound cannot wait for its length."""
 
-    def __init__(self, options: ChatOptions, request_id: str, created: int) -> None:
+    def __init__(self, options: ChatOptions, request_id: str, created: int, *, live: bool = False) -> None:
         self._options = options
+        self._live = live
         self._request_id = request_id
         self._created = created
         self._calls = 0
@@ -137,7 +140,7 @@ class Choice:
                 self.audio_rate = sample_rate(media.mime_type)
                 delta = {
                     "id": f"audio_{self._request_id}",
-                    "data": media.data,
+                    "data": self._first_sound(media.data),
                     "expires_at": self._created + 3600,
                     "transcript": "",
                 }
@@ -147,6 +150,11 @@ class Choice:
             index, self._images = self._images, self._images + 1
             return [({"images": [{"index": index, "type": "image_url", "image_url": {"url": url}}]}, None)]
         return [({"content": f"![image]({url})"}, None)]
+
+    def _first_sound(self, data: str) -> str:
+        if not self._live or self._options.audio_format == "pcm16":
+            return data
+        return base64.b64encode(wav_header(None, self.audio_rate) + base64.b64decode(data)).decode()
 
     def _end(self, end: End) -> list[Fragment]:
         deltas: list[Fragment] = []

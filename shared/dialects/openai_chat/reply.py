@@ -82,7 +82,9 @@ class ChatRenderer:
         self._fields: dict[str, Any] = {}
         self._chunks: list[_Chunk] = []  # by choice, once the stream has begun
         self._running: dict[int, RunningText] = {}  # by choice
-        self._choices = [Choice(options, reply.request_id, reply.created) for _ in range(translation.choices)]
+        self._choices = [
+            Choice(options, reply.request_id, reply.created, live=True) for _ in range(translation.choices)
+        ]
 
     def feed(self, event: Event, choice: int = 0) -> bytes:
         if type(event) is BlockDelta:

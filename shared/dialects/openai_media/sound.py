@@ -10,7 +10,6 @@ from typing import Any, Final, Protocol
 from shared.gemini.audio import wav_header
 
 MEDIA_TYPES: Final = {"mp3": "audio/mpeg", "wav": "audio/wav", "pcm": "audio/pcm"}
-_UNKNOWN_SIZE: Final = b"\xff\xff\xff\xff"  # how a WAV says that it is still being made
 _KBPS: Final = 64  # for one channel of speech
 
 
@@ -47,9 +46,7 @@ class Wav:
     """The header leaves with the first samples."""
 
     def __init__(self, rate: int, whole: int | None) -> None:
-        self._header = wav_header(whole or 0, rate)
-        if whole is None:
-            self._header = self._header[:4] + _UNKNOWN_SIZE + self._header[8:40] + _UNKNOWN_SIZE
+        self._header = wav_header(whole, rate)
 
     def feed(self, pcm: bytes) -> bytes:
         header, self._header = self._header, b""

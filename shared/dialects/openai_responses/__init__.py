@@ -4,7 +4,7 @@ from shared.dialects.openai.headers import limit_headers, reply_headers
 from shared.dialects.openai_responses.echo import visible_response
 from shared.dialects.openai_responses.encrypted import seal_summary
 from shared.dialects.openai_responses.errors import render_error
-from shared.dialects.openai_responses.items import kept_items, response_of_item
+from shared.dialects.openai_responses.items import check_items, kept_items, response_of_item
 from shared.dialects.openai_responses.reply import failed, fold, fold_whole, queued, renderer, shown
 from shared.dialects.openai_responses.request import (
     count_body,
@@ -22,6 +22,7 @@ TOOL_CALL_PREFIX = "call_"
 __all__ = [
     "NAME",
     "TOOL_CALL_PREFIX",
+    "check_items",
     "count_body",
     "count_request",
     "failed",

@@ -27,7 +27,7 @@ def response_error(error: GatewayError) -> dict[str, str]:
     if error.kind == "upstream_interrupted" and error.reason == "rate_limited":
         code = "rate_limit_exceeded"
     message = error.message
-    if code == "rate_limit_exceeded" and error.retry_after is not None:
+    if code == "rate_limit_exceeded" and error.retry_after is not None and "try again in" not in message:
         message = f"{message} Please try again in {error.retry_after:g}s."
     return {"code": code, "message": message}
 

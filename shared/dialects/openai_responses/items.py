@@ -14,15 +14,17 @@ from shared.dialects.openai.messages import Message
 from shared.dialects.openai.notes import Notes
 from shared.dialects.openai_responses.encrypted import item_key, open_signatures, open_summary
 from shared.dialects.openai_responses.tools import full_name
+from shared.errors import GatewayError
 from shared.gemini.parts import media_part
 from shared.gemini.signatures import FoundSignature, takes_signatures
 from shared.gemini.types import Part
 
 _ROLES = ("user", "assistant", "system", "developer")
 _OMITTED = ("file_search_call", "compaction_trigger")
+_MCP = "mcp_"
 _OMITTED_FAMILIES = ("web_search_call", "tool_search_", "program", "computer_call")
 _OURS = re.compile(r"[a-z]+_([0-9a-z]{26})i?\d{2,}")
-HISTORY = "previous_response_id"  # what an error in kept items names
+KEPT = ("previous_response_id", "conversation")  # what an error in kept items names
 
 
 class ReadItems(Struct):
@@ -36,14 +38,15 @@ class ReadItems(Struct):
     overrides: dict[str, Any] = field(default_factory=dict)  # `reasoning` and `text` of configuration updates
 
 
-def read_items(instructions: Any, given: Any, context: RequestContext, notes: Notes) -> ReadItems:
-    """The instructions, the kept history and the body's `input`. `invalid_request` names what cannot be carried."""
+def read_items(instructions: Any, given: Any, context: RequestContext, notes: Notes, *, history: str) -> ReadItems:
+    """The instructions, the kept history and the body's `input`. `invalid_request` names what cannot be carried;
+    `history` is the member of the body that the kept history came by."""
     reader = _Reader(context, notes)
     if instructions is not None:
         text = string(instructions, "instructions")
         reader.say("system", text, "instructions")
     for item in context.history:
-        reader.read(item, HISTORY)
+        reader.read(item, history)
     for where, item in _listed(given):
         reader.read(item, where)
     return reader.found
@@ -77,24 +80,20 @@ class _Reader:
 
     def read(self, item: Mapping[str, Any], where: str) -> None:
         kind = item_type(item)
-        reader = self._kinds.get(kind) if isinstance(kind, str) else None
+        reader = self.kinds.get(kind) if isinstance(kind, str) else None
         if reader is not None:
             reader(self, item, where)
-        elif isinstance(kind, str) and kind.startswith("mcp_"):
+        elif isinstance(kind, str) and kind.startswith(_MCP):
             self._mcp(item, where)
-        elif not (isinstance(kind, str) and (kind in _OMITTED or kind.startswith(_OMITTED_FAMILIES))):
-            raise invalid("This is no item type that the gateway knows.", _at(where, "type"))
+        elif not _left_out(kind):
+            raise _unknown_type(where)
 
     def say(self, role: str, content: Any, where: str) -> None:
         self.found.messages.append(Message(role, {"role": role, "content": content}, where))
 
     def _message(self, item: Mapping[str, Any], where: str) -> None:
-        role = item.get("role")
-        if role not in _ROLES:
-            raise invalid(f"Expected one of {', '.join(_ROLES)}.", _at(where, "role"))
-        if item.get("content") is None:
-            raise invalid("A message needs content.", _at(where, "content"))
-        self.say(role, item["content"], where)
+        _check_message(item, where)
+        self.say(item["role"], item["content"], where)
 
     def _reference(self, item: Mapping[str, Any], where: str) -> None:
         kept = self._context.references.get(string(item.get("id"), _at(where, "id")))
@@ -237,7 +236,7 @@ class _Reader:
             raise invalid("This compaction was not made here for this account.", _at(where, "encrypted_content"))
         self.say("user", f"<summary of the conversation so far>\n{summary}\n</summary>", where)
 
-    _kinds: ClassVar[Mapping[str, Callable[["_Reader", Mapping[str, Any], str], None]]] = {
+    kinds: ClassVar[Mapping[str, Callable[["_Reader", Mapping[str, Any], str], None]]] = {
         "message": _message,
         "item_reference": _reference,
         "function_call": _function_call,
@@ -260,8 +259,38 @@ class _Reader:
     }
 
 
+def check_items(given: Sequence[Any], where: str) -> None:
+    """What can be told of items before anybody builds upon them: that each is of a type that is read here, and that a
+    message says something. `where` is the path of their list."""
+    for position, value in enumerate(given):
+        at = f"{where}[{position}]"
+        item = mapping(value, at)
+        kind = item_type(item)
+        if not (isinstance(kind, str) and (kind in _Reader.kinds or kind.startswith(_MCP) or _left_out(kind))):
+            raise _unknown_type(at)
+        if kind == "item_reference":
+            raise invalid("No item with this id is kept.", f"{at}.id")
+        if kind == "message":
+            _check_message(item, at)
+
+
+def _left_out(kind: Any) -> bool:
+    return isinstance(kind, str) and (kind in _OMITTED or kind.startswith(_OMITTED_FAMILIES))
+
+
+def _unknown_type(where: str) -> GatewayError:
+    return invalid("This is no item type that the gateway knows.", _at(where, "type"))
+
+
+def _check_message(item: Mapping[str, Any], where: str) -> None:
+    if item.get("role") not in _ROLES:
+        raise invalid(f"Expected one of {', '.join(_ROLES)}.", _at(where, "role"))
+    if item.get("content") is None:
+        raise invalid("A message needs content.", _at(where, "content"))
+
+
 def _at(where: str, name: str) -> str:
-    return where if where == HISTORY else f"{where}.{name}"
+    return where if where in KEPT else f"{where}.{name}"
 
 
 def _name(item: Mapping[str, Any], where: str) -> str:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from shared.dialects.openai_responses.items import HISTORY
+from shared.dialects.openai_responses.items import KEPT
 from shared.errors import GatewayError
 
 _NAMES = {
@@ -19,12 +19,18 @@ _NAMES = {
 _TOOL = r"tools\[(\d+)\](?:\.(?:custom|function)(?=\.|$))?(.*)"
 
 
+def kept_path(param: str) -> str:
+    """What is kept has no path in the body: the member that it came by stands for all of it."""
+    head = re.split(r"[.\[]", param, maxsplit=1)[0]
+    return head if head in KEPT else param
+
+
 def client_path(param: str, tools: Sequence[str], outputs: Sequence[str]) -> str:
     """The JSON path in the client's body. `tools` are the paths of the shaped tools, `outputs` those of results."""
-    if param.startswith(HISTORY):
-        return HISTORY
     if (tool := re.fullmatch(_TOOL, param)) and int(tool[1]) < len(tools):
-        return tools[int(tool[1])] + tool[2]
+        return kept_path(tools[int(tool[1])] + tool[2])
+    if (kept := kept_path(param)) in KEPT:
+        return kept
     for where in outputs:
         if param.startswith(f"{where}."):
             return (

@@ -4,7 +4,8 @@ Input items become messages of the chat form and parameters get the chat dialect
 one translation (`shared.dialects.openai`). Nothing but `GatewayError` is raised; `param` names the client's own path.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from msgspec import structs
@@ -30,7 +31,7 @@ from shared.dialects.openai_responses.echo import echoed
 from shared.dialects.openai_responses.encrypted import text_of_parts
 from shared.dialects.openai_responses.items import ReadItems, item_type, read_items
 from shared.dialects.openai_responses.options import ResponseOptions
-from shared.dialects.openai_responses.paths import client_path, in_client_words
+from shared.dialects.openai_responses.paths import client_path, in_client_words, kept_path
 from shared.dialects.openai_responses.tools import (
     ShapedTools,
     check_max_tool_calls,
@@ -183,23 +184,31 @@ def to_gemini(body: Mapping[str, Any], context: RequestContext) -> Translation:
     if tuple(caps.modalities) == ("AUDIO",):
         raise invalid("This model only speaks; a response cannot hold sound.", "model")
     notes = Notes(context.strict)
-    items = ReadItems()
-    shaped = ShapedTools()
     try:
-        _check_members(body, notes)
-        items = read_items(body.get("instructions"), body.get("input"), context, notes)
-        _truncate(body, items, context, notes)
-        shaped = shape_tools(body.get("tools"), items.tools, caps, notes)
-        choice = shape_choice(body.get("tool_choice"), shaped)
+        items, shaped, choice = _read(body, context, notes)
+    except GatewayError as error:
+        error.param = error.param and kept_path(error.param)
+        raise
+    notes.items = [_in_client_words(note, kept_path) for note in notes.items]
+    try:
         return _translate(body, items, shaped, choice, context, notes)
     except GatewayError as error:
         raise in_client_words(error, shaped.paths, items.outputs) from error
 
 
+def _read(body: Mapping[str, Any], context: RequestContext, notes: Notes) -> tuple[ReadItems, ShapedTools, Any]:
+    """The items, tools and tool choice of the body. What is said of them is in the client's words already."""
+    _check_members(body, notes)
+    items = read_items(body.get("instructions"), body.get("input"), context, notes, history=_history(body))
+    _truncate(body, items, context, notes)
+    shaped = shape_tools(body.get("tools"), items.tools, context.model.capabilities, notes)
+    return items, shaped, shape_choice(body.get("tool_choice"), shaped)
+
+
 def _translate(
     body: Mapping[str, Any], items: ReadItems, shaped: ShapedTools, choice: Any, context: RequestContext, notes: Notes
 ) -> Translation:
-    caps = context.model.capabilities
+    caps, own = context.model.capabilities, len(notes.items)
     params = Parameters(_chat_form(body, items, shaped, choice, context), notes)
     check_unused(params, notes)
     declared = read_tools(params, caps, notes)
@@ -213,10 +222,11 @@ def _translate(
     prefix = finish_prefill(conversation.contents, caps)
     request = assemble(conversation, signed(conversation.contents, context), plan, made.config)
     add_settings(request, params, context, notes)
+    words = partial(client_path, tools=shaped.paths, outputs=items.outputs)
     return Translation(
         request=request,
         stream=wants_stream(body),
-        warnings=[_in_client_words(note, shaped, items) for note in notes.items],
+        warnings=notes.items[:own] + [_in_client_words(note, words) for note in notes.items[own:]],
         tool_names=plan.names.mapping,
         declared_tools=plan.wire_names,
         single_call=single_call(params),
@@ -292,11 +302,13 @@ def _summary(reasoning: Mapping[str, Any]) -> Any:
     return asked if asked is not None else reasoning.get("generate_summary")
 
 
-def _in_client_words(note: str, shaped: ShapedTools, items: ReadItems) -> str:
+def _in_client_words(note: str, words: Callable[[str], str]) -> str:
     code, colon, detail = note.partition(":")
-    return (
-        f"{code}{colon}{client_path(detail, shaped.paths, items.outputs)}" if code in ("ignored", "clamped") else note
-    )
+    return f"{code}{colon}{words(detail)}" if code in ("ignored", "clamped") else note
+
+
+def _history(body: Mapping[str, Any]) -> str:
+    return "conversation" if body.get("conversation") is not None else "previous_response_id"
 
 
 def _options(

@@ -1,11 +1,13 @@
 """What is loaded before a request and kept after it."""
 
+import asyncio
+
 import pytest
 
 from shared.dialects import openai_responses as dialect
 from shared.dialects.contract import ReplyContext
 from shared.errors import GatewayError
-from shared.gateway.memory import MAX_CHAIN, Memory
+from shared.gateway.memory import MAX_CHAIN, Memory, append
 from shared.gateway.sealing import Sealer
 from shared.stores.protocols import KeptDocument
 from tests.unit.gateway.kept_documents import MemoryStore
@@ -108,3 +110,20 @@ async def test_what_is_not_to_be_kept_is_not():
     await one.load({"input": "x", "store": False})
     await one.keep({"id": one.response_id, "status": "completed", "output": []})
     assert store.documents == {}
+
+
+class SlowStore(MemoryStore):
+    """Whoever reads sees what others are about to change."""
+
+    async def get(self, acct, ids):
+        found = await super().get(acct, ids)
+        await asyncio.sleep(0.002)
+        return found
+
+
+async def test_of_many_who_write_to_a_conversation_at_once_nobody_is_lost():
+    store = SlowStore()
+    store.documents["acct", "conv_1"] = KeptDocument({"entries": [], "expires_at": 1}, "0")
+    await asyncio.gather(*(append(store, "acct", "conv_1", {"response": f"resp_{number}"}) for number in range(16)))
+    entries = store.documents["acct", "conv_1"].body["entries"]
+    assert sorted(entry["response"] for entry in entries) == sorted(f"resp_{number}" for number in range(16))

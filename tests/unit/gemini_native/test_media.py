@@ -106,6 +106,7 @@ async def test_a_failure_of_one_picture_is_the_answers(world):
         {"instances": [{}]},
         {"instances": [{"prompt": "a"}, {"prompt": "b"}]},
         {"instances": [{"prompt": "a"}], "parameters": {"sampleCount": 5}},
+        {"instances": [{"prompt": "a"}], "parameters": {"sampleCount": "9" * 5_000}},
         {"instances": [{"prompt": "a"}], "parameters": {"aspectRatio": "7:1"}},
         {"instances": [{"prompt": "a"}], "parameters": {"aspectRatio": ["1:1"]}},
         {"instances": [{"prompt": "a"}], "parameters": []},

@@ -221,6 +221,23 @@ def test_sound_becomes_a_wav_that_opens():
     assert base64.b64decode(raw["data"]) == pcm
 
 
+@pytest.mark.parametrize("audio_format", ["wav", "pcm16"])
+def test_streamed_sound_has_the_form_that_was_asked_for(audio_format):
+    pcm = bytes(range(256)) * 10
+    out = renderer(translation(audio_format=audio_format), REPLY)
+    raw = b""
+    for index, piece in enumerate((pcm[:1000], pcm[1000:])):
+        raw += out.feed(Media(index, "audio/L16;codec=pcm;rate=16000", base64.b64encode(piece).decode()))
+    deltas = [json.loads(line[6:])["choices"][0]["delta"] for line in raw.split(b"\n\n") if line]
+    sound = b"".join(base64.b64decode(delta["audio"]["data"]) for delta in deltas if "audio" in delta)
+    assert sound[-len(pcm) :] == pcm
+    header = sound[: -len(pcm)]
+    assert bool(header) == (audio_format == "wav")
+    if header:
+        assert (header[:4], header[4:8], header[36:]) == (b"RIFF", b"\xff" * 4, b"data" + b"\xff" * 4)
+        assert int.from_bytes(header[24:28], "little") == 16_000
+
+
 def test_legacy_functions_and_custom_tools_keep_their_own_shapes():
     legacy = fold([ANSWERS["only a call"]], translation(legacy_function_call=True), REPLY, USAGE)["choices"][0]
     assert legacy["message"]["function_call"] == {"name": "f", "arguments": '{"a":1}'}

@@ -283,6 +283,13 @@ def test_a_broken_stream_ends_its_items_and_says_failed_once(error, code, words)
     opened(changes)
 
 
+def test_a_wait_that_the_message_names_is_not_named_twice():
+    slow = "The upstream's rate limit is reached. Please try again in 2.5 s."
+    out = renderer(spec(), reply())
+    out.fail(GatewayError("upstream_rate_limited", slow, retry_after=2.5))
+    assert out.final["error"]["message"] == slow
+
+
 def test_a_heartbeat_is_an_event_with_its_number_even_before_the_first_one():
     out = renderer(spec(), reply())
     raw = out.heartbeat() + out.heartbeat() + out.feed(Start("", "m")) + out.heartbeat()

@@ -253,6 +253,17 @@ def test_a_choice_of_search_leaves_search_alone():
         ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0].id"),
         ({"input": [{"type": "compaction", "encrypted_content": "gw1.x"}]}, "input[0].encrypted_content"),
         ({"input": [{**CALL, "name": ""}]}, "input[0].name"),
+        (
+            {
+                "input": [
+                    {
+                        "role": "user",
+                        "content": [{"type": "input_image", "image_url": "https://a.example", "detail": 1}],
+                    }
+                ]
+            },
+            "input[0].content[0].detail",
+        ),
         ({"max_output_tokens": 0}, "max_output_tokens"),
         ({"reasoning": {"effort": "huge"}}, "reasoning.effort"),
         ({"text": {"format": {"type": "yaml"}}}, "text.format.type"),
@@ -280,6 +291,58 @@ def test_refusals_name_the_clients_own_path(body, param):
     error = refusal(body)
     assert error.param == param
     assert error.kind in ("invalid_request", "unsupported_parameter")
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"reasoning_effort": "low"}, "reasoning_effort"),
+        ({"max_completion_tokens": 5}, "max_completion_tokens"),
+        ({"modalities": ["text"]}, "modalities"),
+        ({"conversation_id": "c"}, "conversation_id"),
+        (
+            {
+                "tools": [
+                    {"type": "namespace", "name": "n", "tools": [{**WEATHER, "name": "a"}, {**WEATHER, "name": "b"}]},
+                    {"type": "web_search", "filters": {"allowed_domains": ["a.example"]}},
+                ]
+            },
+            "tools[1].filters.allowed_domains",
+        ),
+        (
+            {
+                "tools": [
+                    WEATHER,
+                    {"type": "web_search", "user_location": {"city": "Rome"}},
+                    {"type": "local_shell"},
+                ],
+                "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": [WEATHER]},
+            },
+            "tools[1].user_location",
+        ),
+    ],
+)
+def test_what_is_ignored_is_named_as_the_client_wrote_it(body, param):
+    assert translate(body).warnings == [f"ignored:{param}"]
+
+
+@pytest.mark.parametrize("member", ["reasoning_effort", "response_format"])
+def test_strict_mode_refuses_what_the_client_wrote(member):
+    assert refusal({member: "low"}, strict=True).param == member
+
+
+@pytest.mark.parametrize("known", ["conversation", "previous_response_id"])
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"type": "bogus"},
+        {"role": "user", "content": [{"type": "bogus"}]},
+        {"type": "additional_tools", "tools": [{"type": "function", "name": 5}]},
+        {"type": "additional_tools", "tools": [{"type": "mcp"}]},
+    ],
+)
+def test_a_bad_kept_item_is_named_by_the_member_that_it_came_by(known, item):
+    assert refusal({known: "x"}, history=[item]).param == known
 
 
 def test_the_history_stands_before_the_input_and_after_the_instructions():
