@@ -523,6 +523,16 @@ async def test_an_unlimited_key_has_nothing_that_remains(plane: Plane) -> None:
     assert (view["period"], view["data"]) == ("all", [])
 
 
+async def test_a_registry_that_fails_at_the_entrance_is_told_to_the_operator(
+    plane: Plane, caplog: pytest.LogCaptureFixture
+) -> None:
+    plane.stores.down = True
+    assert await plane.error("GET", "/admin/keys") == (503, "unavailable", None)
+    (record,) = [record for record in caplog.records if record.message == "control_unavailable"]
+    assert record.exc_info is not None
+    assert str(record.exc_info[1]) == "down"
+
+
 async def test_stores_that_are_down_are_503(plane: Plane) -> None:
     made = await plane.made()
     await plane.ask("GET", "/v1/usage", key=made["key"])  # known to the cache
