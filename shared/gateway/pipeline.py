@@ -266,9 +266,9 @@ class Pipeline:
         async def frames() -> AsyncGenerator[bytes]:
             async with aclosing(self._events(call)) as events:
                 async for choice, burst in events:
-                    frames, failure = _rendered(renderer, choice, burst)
-                    if frames:
-                        yield frames
+                    rendered, failure = _rendered(renderer, choice, burst)
+                    if rendered:
+                        yield rendered
                     if failure is not None:
                         raise failure
             closing = renderer.close(_usage(call))

@@ -78,9 +78,8 @@ class DynamoUsageReader:
         found = [row for item in answer["Items"] if (row := decode_item(item))["ttl"] > now]
         adjustments = await self._adjustments(row for row in found if row["st"] == "lost")
         last = answer.get("LastEvaluatedKey")
-        return [_shown(_corrected(row, adjustments.get(row["pk"]))) for row in found], last["gsi1sk"][
-            "S"
-        ] if last else None
+        next_cursor = last["gsi1sk"]["S"] if last else None
+        return [_shown(_corrected(row, adjustments.get(row["pk"]))) for row in found], next_cursor
 
     async def lost(self, acct: str, day: str) -> Sequence[LostRequest]:
         parts = {"KeyConditionExpression": "#gsi1pk = :pk", "FilterExpression": "#st = :lost"}

@@ -8,20 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.dialects.gemini_native.elements import candidates_of, parts_of
+from shared.gemini.usage import COUNTERS
 
-_COUNTERS = (
-    "promptTokenCount",
-    "cachedContentTokenCount",
-    "candidatesTokenCount",
-    "thoughtsTokenCount",
-    "toolUsePromptTokenCount",
-    "totalTokenCount",
-)
 _DETAILS = ("promptTokensDetails", "cacheTokensDetails", "candidatesTokensDetails", "toolUsePromptTokensDetails")
-
-
-def ends_hop(chunk: Mapping[str, Any]) -> bool:
-    return "CONTINUATION" in [candidate.get("finishReason") for candidate in candidates_of(chunk)]
 
 
 def unfinished(chunk: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,7 +47,7 @@ def whole(hops: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def summed(usages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     total = dict(usages[-1])
-    for name in _COUNTERS:
+    for name in COUNTERS:
         if any(name in usage for usage in usages):
             total[name] = sum(int(usage.get(name) or 0) for usage in usages)
     for name in _DETAILS:

@@ -280,9 +280,7 @@ class Composer:
         if not media.mime_type.startswith("image/"):
             return
         self._close_items("completed")
-        if media.signature:
-            key = item_key(f"ig_{self._tag}{len(self._output) + 1:02d}")
-            self._carry_for("ig", media.signature, key)
+        self._carry_for("ig", media.signature)
         item_id = self._new_id("ig")
         at = {"output_index": len(self._output), "item_id": item_id}
         item: dict[str, Any] = {"id": item_id, "type": "image_generation_call", "status": "in_progress", "result": None}
@@ -291,16 +289,16 @@ class Composer:
         self._say(at, *(f"response.image_generation_call.{word}" for word in words))
         self._done({**item, "status": "completed", "result": media.data})
 
-    def _carry_for(self, prefix: str, signature: str, key: str) -> None:
-        """The signature of an item that follows its carrier, whose id is known from its place."""
-        if self._carries:
+    def _carry_for(self, prefix: str, signature: str | None) -> None:
+        """The signature, if any, of an item that follows its carrier and whose id is known from its place."""
+        if signature and self._carries:
+            key = item_key(f"{prefix}_{self._tag}{len(self._output) + 1:02d}")
             self._carry({key: self._found(signature)})
 
     def _interpreter(self, event: Code | CodeResult) -> None:
         if isinstance(event, Code):
             self._close_items("completed")
-            if event.signature:
-                self._carry_for("ci", event.signature, item_key(f"ci_{self._tag}{len(self._output) + 1:02d}"))
+            self._carry_for("ci", event.signature)
             self._start_code(event.code)
             return
         if self._code is None:
