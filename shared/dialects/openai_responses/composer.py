@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from shared.dialects.contract import ReplyContext
+from shared.dialects.openai.answers import served_tier
 from shared.dialects.openai_responses.call_items import call_item, item_prefix
 from shared.dialects.openai_responses.echo import ENCRYPTED, visible, visible_response
 from shared.dialects.openai_responses.encrypted import item_key, seal_signatures
@@ -104,7 +105,7 @@ class Composer:
             return
         reason = self._incomplete(end)
         self._close_items("incomplete" if reason else "completed")
-        members: dict[str, Any] = {"usage": response_usage(usage), "service_tier": self._tier(usage)}
+        members: dict[str, Any] = {"usage": response_usage(usage), "service_tier": served_tier(usage)}
         if reason:
             members["incomplete_details"] = {"reason": reason}
         status = "incomplete" if reason else "completed"
@@ -144,10 +145,6 @@ class Composer:
             self.response["input_transformations"] = list(self._options.transformations)
         if not self._quiet:
             self._say({"response": visible_response(self.response, self._options.include)}, *kinds)
-
-    def _tier(self, usage: Usage) -> str:
-        tier = usage.service_tier.lower()
-        return tier if tier not in ("", "standard") else "default"
 
     def _incomplete(self, end: End) -> str | None:
         """Why the answer is not whole. A tool call is a whole answer whatever ended the text after it."""
