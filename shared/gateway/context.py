@@ -130,4 +130,8 @@ async def in_time(exchange: Exchange) -> AsyncGenerator[None]:
         async with asyncio.timeout(exchange.remaining_s):
             yield
     except TimeoutError:
-        raise GatewayError("upstream_timeout", "The answer took longer than the time left.") from None
+        raise out_of_time() from None
+
+
+def out_of_time() -> GatewayError:
+    return GatewayError("upstream_timeout", "The answer took longer than the time left.")
