@@ -13,16 +13,17 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Self
+from typing import IO
 
 from infra.local.edge_discovery import DeployedFunction, Discovered, discover
 from infra.local.edge_functions import Workshop, runtime_python
 from infra.local.edge_routing import route
 from infra.local.execution import Function
 from infra.local.lambda_front import LambdaFront, Routed, Served
+from infra.local.threaded import ThreadedServer
 from infra.local.url_event import Refusal, UrlRequest
 from shared.gateway.settings import ConfigurationError
 from shared.stores.aws import Aws
@@ -99,75 +100,29 @@ def open_workshop(
     return Workshop(Aws(environ), endpoint, region, code, runtime_python(), extra or {}, log, wrapper)
 
 
-async def serve(edge: Edge, port: int, ready: "asyncio.Future[str]", stopping: asyncio.Event) -> None:
-    """Until `stopping`; `ready` gets the base URL, or the reason why there is none."""
-    front = LambdaFront(edge.router, port=port, report=edge.report)
-    try:
-        await edge.load()
-        ready.set_result(await front.start())
-        await stopping.wait()
-    except Exception as error:
-        if ready.done():
-            raise
-        ready.set_exception(error)
-    finally:
-        await front.stop()
-        await edge.stop()
-
-
-class EdgeServer:
+class EdgeServer(ThreadedServer):
     """An edge in a thread of its own: ``with EdgeServer(edge) as server: server.base_url``."""
 
     def __init__(self, edge: Edge, port: int = 0) -> None:
+        super().__init__("local-edge")
         self.edge = edge
-        self.base_url = ""
         self._port = port
-        self._started = threading.Event()
-        self._error: BaseException | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stopping: asyncio.Event | None = None
-        self._thread = threading.Thread(target=self._run, name="local-edge", daemon=True)
-
-    def start(self) -> Self:
-        """Returns when the edge answers; raises what kept it from doing so."""
-        self._thread.start()
-        self._started.wait()
-        if self._error is not None:
-            self._thread.join()
-            raise self._error
-        return self
 
     def reload(self) -> None:
         """After a deployment; returns when the new functions serve."""
         assert self._loop is not None
         asyncio.run_coroutine_threadsafe(self.edge.load(), self._loop).result()
 
-    def stop(self) -> None:
-        if self._loop is not None and self._stopping is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._stopping.set)
-        self._thread.join()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def _run(self) -> None:
+    async def _serve(self, started: Callable[[], None], stopping: asyncio.Event) -> None:
+        front = LambdaFront(self.edge.router, port=self._port, report=self.edge.report)
         try:
-            asyncio.run(self._main())
-        except BaseException as error:
-            self._error = error
+            await self.edge.load()
+            self.base_url = await front.start()
+            started()
+            await stopping.wait()
         finally:
-            self._started.set()
-
-    async def _main(self) -> None:
-        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
-        ready: asyncio.Future[str] = self._loop.create_future()
-        serving = asyncio.create_task(serve(self.edge, self._port, ready, self._stopping))
-        self.base_url = await ready
-        self._started.set()
-        await serving
+            await front.stop()
+            await self.edge.stop()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -10,18 +10,18 @@ import json
 import os
 import signal
 import sys
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Self
+from typing import IO
 
 from infra.local.execution import Function, FunctionConfiguration
 from infra.local.lambda_front import LambdaFront, Routed
 from infra.local.runtime_api import Failure
 from infra.local.surroundings import surroundings
 from infra.local.template import Template
+from infra.local.threaded import ThreadedServer
 from shared.gateway.settings import ConfigurationError
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -70,9 +70,10 @@ def configuration(
     )
 
 
-class FunctionUrlServer:
+class FunctionUrlServer(ThreadedServer):
     """A function URL in a thread of its own, for tests and scripts: ``with FunctionUrlServer("chat_completions") as
-    url: url.base_url``.
+    url: url.base_url``. It has started when one process waits for events; if none can, ``init_error`` says why and
+    every request is a 502, as on AWS.
 
     ``env`` are the function's variables; nothing of the caller's environment is inherited but PATH and the like.
     ``command`` replaces our loop, ``task_root`` is its working directory, ``log`` a binary file for its output.
@@ -91,15 +92,10 @@ class FunctionUrlServer:
         log: IO[bytes] | None = None,
     ) -> None:
         base = configuration(handler, environment=env or {}, processes=processes, timeout=timeout, task_root=task_root)
-        self.base_url = ""
+        super().__init__("function-url")
         self.init_error: Failure | None = None
         self._function = Function(replace(base, command=command or base.command, log=log))
         self._url = FunctionUrl(self._function, port=port)
-        self._ready = threading.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stopping: asyncio.Event | None = None
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="function-url", daemon=True)
 
     @property
     def violations(self) -> list[str]:
@@ -111,42 +107,12 @@ class FunctionUrlServer:
         """Of the processes that have ended."""
         return self._function.exit_codes
 
-    def start(self) -> Self:
-        """Returns when one process waits for events. If it cannot, ``init_error`` says why and every request is a
-        502, as on AWS.
-        """
-        self._thread.start()
-        self._ready.wait()
-        if self._error is not None:
-            raise self._error
-        return self
-
-    def stop(self) -> None:
-        if self._loop is not None and self._stopping is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._stopping.set)
-        self._thread.join()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def _run(self) -> None:
-        try:
-            asyncio.run(self._main())
-        except BaseException as error:
-            self._error = error
-        finally:
-            self._ready.set()
-
-    async def _main(self) -> None:
-        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+    async def _serve(self, started: Callable[[], None], stopping: asyncio.Event) -> None:
         self.base_url = await self._url.start()
         try:
             self.init_error = await self._function.warm()
-            self._ready.set()
-            await self._stopping.wait()
+            started()
+            await stopping.wait()
         finally:
             await self._url.stop()
 

@@ -29,7 +29,6 @@ class RequestContext(Struct, frozen=True):
     signatures: SignatureLookup
     strict: bool = False  # 400 instead of ignoring what Gemini lacks
     safety_off: bool = False  # the default of safety settings where the client names none
-    fetch_urls: bool = False  # public URLs were already inlined by the guarded fetcher where needed
     max_output_tokens: int | None = None  # the key's own ceiling
     api_version: str = ""  # the client's `anthropic-version`
     strict_version: bool = False  # hold the client to the rules of that version

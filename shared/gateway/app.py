@@ -4,8 +4,10 @@ the dialect of its path."""
 import importlib
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
+from starlette.convertors import Convertor
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, Router, WebSocketRoute, compile_path
@@ -40,8 +42,8 @@ _PROBES = ("/", "/api/hello", "/api/event_logging/batch")
 
 
 class Way(Route):
-    """Starlette's route to an ASGI application, without what it finds out about functions. The pattern of its path is
-    compiled when a path is first compared with it: some functions have dozens, and few of them ever meet a request."""
+    """Starlette's route to an ASGI application, without what it finds out about functions. What it makes of its path is
+    made when a path is first compared with it: some functions have dozens, and few of them ever meet a request."""
 
     methods: set[str]
 
@@ -52,11 +54,13 @@ class Way(Route):
         self.include_in_schema = False
         self.methods = {*methods, "HEAD"} if "GET" in methods else set(methods)
 
-    def __getattr__(self, name: str) -> Any:
-        if name not in ("path_regex", "path_format", "param_convertors"):
-            raise AttributeError(name)
-        self.path_regex, self.path_format, self.param_convertors = compile_path(self.path)
-        return getattr(self, name)
+    @cached_property
+    def path_regex(self) -> re.Pattern[str]:  # type: ignore[override]  # made once, never set
+        return compile_path(self.path)[0]
+
+    @cached_property
+    def param_convertors(self) -> dict[str, Convertor[Any]]:  # type: ignore[override]
+        return compile_path(self.path)[2]
 
 
 class DataPlane(Router):

@@ -28,12 +28,8 @@ _DAY_S = 86_400
 _SAFETY_S = 3.0  # what is kept back of the function's time for the last frame and the settlement
 
 
-def ulid(now_ms: int) -> str:
-    """26 characters: 48 bits of time, 80 of chance; sorts by time."""
-    return _ulid(now_ms, os.urandom(16))
-
-
-def _ulid(now_ms: int, chance: bytes) -> str:
+def ulid(now_ms: int, chance: bytes) -> str:
+    """26 characters, 48 bits of time and 80 of the 16 bytes of chance; sorts by time."""
     return _time_text(now_ms >> 10) + _CROCKFORD_PAIRS[now_ms & 1023] + chance.translate(_CHANCE).decode()
 
 
@@ -80,7 +76,7 @@ class Exchange(Struct):
         context = request.scope.get("aws.context")
         remaining_s = context.get_remaining_time_in_millis() / 1000 if context is not None else timeout_s
         chance = os.urandom(24)
-        request_id = _ulid(now_ms, chance[:16])
+        request_id = ulid(now_ms, chance[:16])
         client_id = header(request, b"x-request-id")
         return cls(
             request_id=request_id,
@@ -134,4 +130,8 @@ async def in_time(exchange: Exchange) -> AsyncGenerator[None]:
         async with asyncio.timeout(exchange.remaining_s):
             yield
     except TimeoutError:
-        raise GatewayError("upstream_timeout", "The answer took longer than the time left.") from None
+        raise out_of_time() from None
+
+
+def out_of_time() -> GatewayError:
+    return GatewayError("upstream_timeout", "The answer took longer than the time left.")

@@ -122,7 +122,6 @@ class Native:
                 failed=failed,
                 after=answer.meter.settle,
             )
-            exchange.streamed = True
             await stream.first(self._settings.commit_after_s)
             stream.headers.update(answer.headers(call.notes))
             return stream

@@ -25,7 +25,7 @@ from shared.events import End, Event, Usage
 from shared.gateway import auth
 from shared.gateway.budgets import estimate
 from shared.gateway.choice import Choice
-from shared.gateway.context import Exchange, call_id
+from shared.gateway.context import Exchange, call_id, out_of_time
 from shared.gateway.fan_out import Answer, interleaved
 from shared.gateway.idempotency import adopt
 from shared.gateway.input_bounds import check_tools, refuse_routing
@@ -241,12 +241,12 @@ class Pipeline:
 
     async def _buffered(self, call: Call) -> Response:
         choices: list[list[Event]] = [[] for _ in range(call.translation.choices)]
-        try:
+        try:  # `in_time` without a context manager of its own, a hundredth of a small answer
             async with asyncio.timeout(call.exchange.remaining_s), aclosing(self._events(call)) as events:
                 async for choice, burst in events:
                     choices[choice] += burst
         except TimeoutError:
-            raise GatewayError("upstream_timeout", "The answer took longer than the time left.") from None
+            raise out_of_time() from None
         body = await self._folded(choices, call)
         headers = call.headers() | {"x-gateway-cost-usd": usd(call.meter.cost())}
         return json_response(200, body, headers, after=call.meter.settle)
@@ -266,9 +266,9 @@ class Pipeline:
         async def frames() -> AsyncGenerator[bytes]:
             async with aclosing(self._events(call)) as events:
                 async for choice, burst in events:
-                    frames, failure = _rendered(renderer, choice, burst)
-                    if frames:
-                        yield frames
+                    rendered, failure = _rendered(renderer, choice, burst)
+                    if rendered:
+                        yield rendered
                     if failure is not None:
                         raise failure
             closing = renderer.close(_usage(call))

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from shared.errors import GatewayError
+from shared.gateway.context import out_of_time
 from shared.gateway.telemetry import log
 from shared.json_codec import encode
 
@@ -128,7 +129,7 @@ class EventStream(Response):
             timer.cancel()
         if not self._first.done() and self._deadline_s() <= 0:  # no time to say anything after a 200
             await self._leave_frames()
-            raise GatewayError("upstream_timeout", "The answer took longer than the time left.")
+            raise out_of_time()
         if self._first.done():
             self._first.result()
 
@@ -172,8 +173,7 @@ class EventStream(Response):
         except GatewayError as error:
             await self._break_off(error, line)
         except TimeoutError:
-            late = GatewayError("upstream_timeout", "The answer took longer than the time left.")
-            await self._break_off(late, line)
+            await self._break_off(out_of_time(), line)
         except asyncio.CancelledError:
             self._failed(GatewayError("upstream_interrupted", "The server is stopping."))
             raise

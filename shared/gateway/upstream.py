@@ -18,11 +18,11 @@ from shared.gateway.pool import CredentialPool
 from shared.gateway.recovery import MAX_ATTEMPTS, AskAgain, Progress, Recovery
 from shared.gateway.settings import Settings
 from shared.gateway.telemetry import log
-from shared.gateway.told import Told
 from shared.gemini.catalog import ResolvedModel, capabilities_of
 from shared.gemini.client import GeminiClient
 from shared.gemini.errors import is_retryable
 from shared.gemini.reader import ReplyReader
+from shared.gemini.told import Told
 from shared.gemini.types import GenerateContentRequest
 from shared.gemini.upstream_stream import Burst, UpstreamStream
 from shared.stores.protocols import Credential

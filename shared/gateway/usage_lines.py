@@ -36,24 +36,12 @@ _SAME_NAME = (
     "attempts",
 )
 _same = attrgetter(*_SAME_NAME)
-_METRICS = (
-    "service",
-    "Endpoint",
-    "Model",
-    "Retries",
-    "BrokenStreams",
-    "EstimatedUsage",
-    "Requests",
-    "Errors",
-    "ServerErrors",
-    "DurationMs",
-    "TtftMs",
-    "InputTokens",
-    "CachedTokens",
-    "OutputTokens",
-    "ReasoningTokens",
-    "CostNanoUsd",
-)
+# names only: `_metrics` and `_gen_ai` give their values in the same order, as naming each value in its place would make
+# a line cost 1.6 of what it does
+_OF_SERVICE = ("Retries", "BrokenStreams", "EstimatedUsage")
+_BY_ENDPOINT = ("Requests", "Errors", "ServerErrors", "DurationMs", "TtftMs")
+_BY_MODEL = ("InputTokens", "CachedTokens", "OutputTokens", "ReasoningTokens", "CostNanoUsd")
+_METRICS = ("service", "Endpoint", "Model", *_OF_SERVICE, *_BY_ENDPOINT, *_BY_MODEL)
 _GEN_AI = (
     "gen_ai.provider.name",
     "gen_ai.operation.name",
@@ -75,7 +63,6 @@ _Line = defstruct(
     [f"member_{number}" for number in range(len(_MEMBERS))],
     rename={f"member_{number}": name for number, name in enumerate(_MEMBERS)},
 )
-
 
 _export: Callable[[Settlement], Awaitable[None]] | None = None
 
@@ -127,12 +114,12 @@ def _metrics(one: Settlement) -> tuple[Any, ...]:
 @cache
 def _directives(*, timed: bool) -> Raw:
     """A request that no byte was sent to has no time to its first."""
-    by_endpoint = tuple(name for name in _METRICS[6:11] if timed or name != "TtftMs")
+    by_endpoint = tuple(name for name in _BY_ENDPOINT if timed or name != "TtftMs")
     sets = (("service",),)
     kinds = (
-        (sets, _METRICS[3:6]),
+        (sets, _OF_SERVICE),
         ((*sets, ("service", "Endpoint")), by_endpoint),
-        ((*sets, ("service", "Model")), _METRICS[11:]),
+        ((*sets, ("service", "Model")), _BY_MODEL),
     )
     return Raw(json.encode(telemetry.directives(kinds)))
 

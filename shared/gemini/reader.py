@@ -8,8 +8,6 @@ the answer, and the end without a finish reason is a failure.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from msgspec.structs import replace
-
 from shared.errors import GatewayError
 from shared.events import (
     BlockDelta,
@@ -32,96 +30,55 @@ from shared.events import (
     Usage,
 )
 from shared.gemini.errors import from_chunk
-from shared.gemini.finish import (
-    BLOCK_NUMBERS,
-    FINISH_NUMBERS,
-    LANGUAGE_NUMBERS,
-    OUTCOME_NUMBERS,
-    enum_word,
-    finish_class,
-)
-from shared.gemini.grounding import TextMap, citations, search_queries
+from shared.gemini.finish import LANGUAGE_NUMBERS, OUTCOME_NUMBERS, enum_word, finish_class
+from shared.gemini.grounding import TextMap, citations
 from shared.gemini.plain_text import Counters, PlainText, TextPart, as_object
-from shared.gemini.usage import estimate_tokens, has_counters, read_usage
+from shared.gemini.told import IN_BETWEEN, Told, ToldHop
+from shared.gemini.usage import has_counters, read_usage
 
-# Shown by extensions only, and the last non-empty one counts: groundingMetadata is {} on all chunks but one.
-_UNSPECIFIED = FINISH_NUMBERS[0]  # no word at all: the default value of an enum
-_IN_BETWEEN = {"content", "index"}  # the members of a candidate that says nothing of its end
+# Shown by extensions only, the last of each that is not empty.
 _METADATA = ("groundingMetadata", "citationMetadata", "urlContextMetadata", "safetyRatings")
 
 
-class _Hop:
-    """What one upstream call has said; a long decode has several, each with its own numbers and offsets."""
+class _Hop(ToldHop):
+    """With what it has said: every call has numbers and offsets of its own."""
 
     def __init__(self, text_offset: int) -> None:
+        super().__init__()
         self.text_offset = text_offset  # characters of visible text in earlier hops
         self.text: list[str] = []
         self.part_starts: list[int | None] = []
         self.text_length = 0
         self.thought_length = 0
         self.usage_metadata: Mapping[str, Any] | Counters | None = None
-        self.usage_is_last = False  # no content and no finish after it
-        self.finish = ""
         self.message: str | None = None
-        self.grounding: Mapping[str, Any] = {}
-        self.chunk_seen = False
-        self.token: str | None = None
-        self.token_is_fresh = False
-        self.candidate_seen = False
-        self.block_reason: str | None = None
 
 
-class ReplyReader:
+class ReplyReader(Told):
     """`feed` every chunk, then `close`. Function calls are held until a finish reason, because a parsed call may come
-    with the reason that forbids running it; what follows a held call waits with it, so that order is kept.
-
-    `usage` is the latest known at any time, the sum of `earlier_usages` and `hop_usage`; `finish` the upstream's word
-    for the running hop ("" so far), `continuation_token` the hop's latest token; `token_covers_output` says that
-    nothing came after that token, so a broken stream can resume there. `drafts` asks for the pictures among the
-    thoughts, which are left out otherwise.
+    with the reason that forbids running it; what follows a held call waits with it, so that order is kept. `drafts`
+    asks for the pictures among the thoughts, which are left out otherwise.
     """
 
+    _hop: _Hop
+
     def __init__(self, *, drafts: bool = False) -> None:
+        super().__init__()
         self._drafts = drafts
-        self.started = False
         self._identified = False  # nothing more to learn of who answers
-        self.response_id = ""
-        self.model_version = ""
         self._next_index = 0
         self._open_kind: BlockKind | None = None  # of the block that more text belongs to, if one is open
         self._open_index = 0
         self._held: list[Mapping[str, Any] | TextPart] = []
         self._hop = _Hop(0)
-        self.earlier_usages: list[Usage] = []
-        self._usage: Usage | None = None  # as of the latest chunk, once it was asked for
         self._first_metadata: Mapping[str, Any] | Counters | None = None  # of the chunk that started the answer
         self._first_usage: Usage | None = None
         self._earlier_citations: list[Citation] = []
         self._metadata: dict[str, Any] = {}
 
     @property
-    def finish(self) -> str:
-        return self._hop.finish
-
-    @property
-    def continuation_token(self) -> str | None:
-        return self._hop.token
-
-    @property
-    def token_covers_output(self) -> bool:
-        return self._hop.token is not None and self._hop.token_is_fresh
-
-    @property
     def hop_output_seen(self) -> bool:
-        """Whether the running hop brought any text, thought or part: a hop without is not worth another."""
         return bool(self._hop.part_starts)
-
-    @property
-    def usage(self) -> Usage:
-        if self._usage is None:
-            usage = self.hop_usage
-            self._usage = sum(self.earlier_usages, Usage()) + usage if self.earlier_usages else usage
-        return self._usage
 
     def feed(self, chunk: Mapping[str, Any] | PlainText) -> list[Event]:
         """The events of one chunk. An error object raises the `GatewayError` that it means: its own kind before
@@ -143,7 +100,7 @@ class ReplyReader:
         """What `_read_chunk` would do with it."""
         hop, part = self._hop, chunk.candidates[0].content.parts[0]
         if not self._identified:
-            self._identify(chunk.modelVersion, chunk.responseId, chunk.usageMetadata, events)
+            self._begin(chunk.modelVersion, chunk.responseId, chunk.usageMetadata, events)
         hop.usage_metadata = chunk.usageMetadata
         hop.chunk_seen = hop.candidate_seen = hop.usage_is_last = True
         hop.token_is_fresh = False
@@ -159,14 +116,14 @@ class ReplyReader:
             raise from_chunk(chunk["error"], begun=self.started)
         self._hop.chunk_seen = True
         if not self._identified:
-            self._identify(chunk.get("modelVersion"), chunk.get("responseId"), chunk.get("usageMetadata"), events)
+            self._begin(chunk.get("modelVersion"), chunk.get("responseId"), chunk.get("usageMetadata"), events)
         candidates = chunk.get("candidates")
         for candidate in candidates if isinstance(candidates, list) else ():
             if isinstance(candidate, dict) and not candidate.get("index"):  # none means 0
                 self._read_candidate(candidate, events)
                 break
         if "promptFeedback" in chunk:
-            self._read_feedback(chunk["promptFeedback"])
+            self._hop.read_feedback(chunk["promptFeedback"])
         metadata = chunk.get("usageMetadata")
         if has_counters(metadata):
             self._hop.usage_metadata, self._hop.usage_is_last = metadata, True
@@ -183,29 +140,19 @@ class ReplyReader:
     def close(self) -> list[Event]:
         """The last events, `End` among them. Raises upstream_truncated when the upstream never said how it ended."""
         hop = self._hop
-        reason, finish = hop.finish, finish_class(hop.finish)
-        prompt_blocked = (
-            hop.block_reason is not None and not reason and (bool(hop.block_reason) or not hop.candidate_seen)
-        )
-        if prompt_blocked:
-            reason, finish = hop.block_reason or BLOCK_NUMBERS[0], "blocked"
-        elif not reason:
-            raise GatewayError("upstream_truncated", "The upstream's reply ended before it was complete.")
+        finish, reason = hop.end()
         events: list[Event] = []
         self._usage = None
         self._release(finish, events)
         self._close_block(events)
         events += self._earlier_citations + self._citations()
-        events.append(
-            End(finish, reason, self.usage, hop.message, prompt_blocked=prompt_blocked, metadata=self._metadata)
-        )
+        blocked = hop.prompt_blocked
+        events.append(End(finish, reason, self.usage, hop.message, prompt_blocked=blocked, metadata=self._metadata))
         return events
 
-    def _identify(self, version: Any, response_id: Any, metadata: Any, events: list[Event]) -> None:
-        if not self.model_version and isinstance(version, str):
-            self.model_version = version.rpartition("/")[2]
-        if not self.response_id and isinstance(response_id, str):
-            self.response_id = response_id
+    def _begin(self, version: Any, response_id: Any, metadata: Any, events: list[Event]) -> None:
+        """The first chunk starts the answer; who gives it may be told by a later one."""
+        self._identify(version, response_id)
         self._identified = bool(self.model_version and self.response_id)
         if not self.started:
             self.started = True
@@ -225,57 +172,28 @@ class ReplyReader:
                     self._held.append(part)
                 else:
                     self._read_part(part, events)
-        if candidate.keys() <= _IN_BETWEEN:
+        if candidate.keys() <= IN_BETWEEN:
             return
-        if self._read_ending(candidate):
+        if isinstance(message := candidate.get("finishMessage"), str) and message:
+            hop.message = message
+        for name in _METADATA:
+            if candidate.get(name):
+                self._metadata[name] = candidate[name]
+        if hop.read_ending(candidate):
             self._release(finish_class(hop.finish), events)
         if isinstance(candidate.get("logprobsResult"), dict):
             events.append(_logprobs(candidate["logprobsResult"]))
 
-    def _read_ending(self, candidate: Mapping[str, Any]) -> bool:
-        """Note what a candidate says of its end; whether it is a finish reason that settles the held calls."""
-        hop = self._hop
-        reason = enum_word(candidate.get("finishReason"), FINISH_NUMBERS)
-        settled = reason not in ("", _UNSPECIFIED)
-        if settled or (reason and not hop.finish):
-            hop.finish, hop.usage_is_last = reason, False
-        if isinstance(candidate.get("finishMessage"), str) and candidate["finishMessage"]:
-            hop.message = candidate["finishMessage"]
-        if isinstance(candidate.get("continuationToken"), str) and candidate["continuationToken"]:
-            hop.token, hop.token_is_fresh = candidate["continuationToken"], True
-        for name in _METADATA:
-            if candidate.get(name):
-                self._metadata[name] = candidate[name]
-        if isinstance(grounding := candidate.get("groundingMetadata"), dict) and grounding:
-            hop.grounding = grounding
-        return settled
-
-    def _read_feedback(self, feedback: Any) -> None:
-        if isinstance(feedback, dict):
-            reason = enum_word(feedback.get("blockReason"), BLOCK_NUMBERS)
-            self._hop.block_reason = reason or self._hop.block_reason or ""
-
     @property
     def hop_usage(self) -> Usage:
-        """The running hop's latest usage object as a whole; counts are estimates where content came after it or none
-        came at all."""
         hop, first = self._hop, self._first_usage
-        text, thoughts = hop.text_length, hop.thought_length
-        if hop.usage_metadata is None:
-            usage = Usage(
-                output_tokens=estimate_tokens(text),
-                reasoning_tokens=estimate_tokens(thoughts),
-                estimated=hop.chunk_seen,
-            )
-        elif first is not None and not first.estimated and hop.usage_metadata is self._first_metadata:
-            usage = first
-        else:
-            usage = _read_usage(hop.usage_metadata, text, thoughts)
-        outdated = hop.usage_metadata is not None and not hop.usage_is_last
-        searches = search_queries(hop.grounding) if hop.grounding else 0
-        if outdated or searches:
-            return replace(usage, search_queries=searches, estimated=usage.estimated or outdated)
-        return usage
+        counted, text, thoughts = None, hop.text_length, hop.thought_length
+        if hop.usage_metadata is not None:
+            if first is not None and not first.estimated and hop.usage_metadata is self._first_metadata:
+                counted = first
+            else:
+                counted = _read_usage(hop.usage_metadata, text, thoughts)
+        return hop.usage(counted, text, thoughts)
 
     def _release(self, finish: Finish, events: list[Event]) -> None:
         """Let the held parts go; a fault of the model forbids its calls, not what it said."""

@@ -58,9 +58,6 @@ class ToolNames:
         self._client[wire] = name
         return wire
 
-    def to_client(self, name: str) -> str:
-        return restore(name, self.mapping, self._client)
-
     @property
     def mapping(self) -> dict[str, str]:
         """Wire name -> client name, only where they differ."""

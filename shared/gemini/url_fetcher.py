@@ -24,7 +24,6 @@ from shared.gemini.media_types import accepted, normalise_mime, sniff, suits
 from shared.gemini.public_urls import IPAddress, is_public_address, refuse_unless_public
 
 MAX_REDIRECTS: Final = 3
-MAX_AT_ONCE: Final = 2  # per request
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _UNTYPED = frozenset({"", "application/octet-stream", "binary/octet-stream"})

@@ -14,7 +14,7 @@ from shared.gemini.finish import MODALITY_NUMBERS, enum_word
 ABSURD_TOKENS = 100_000_000
 _CHARACTERS_PER_TOKEN = 4
 
-_COUNTERS = (
+COUNTERS = (
     "promptTokenCount",
     "cachedContentTokenCount",
     "candidatesTokenCount",
@@ -29,13 +29,13 @@ def has_counters(metadata: Any) -> bool:
     if not isinstance(metadata, dict):
         return False
     # the first is there in almost every chunk of a stream
-    return metadata.get(_COUNTERS[0]) is not None or any(metadata.get(name) is not None for name in _COUNTERS)
+    return metadata.get(COUNTERS[0]) is not None or any(metadata.get(name) is not None for name in COUNTERS)
 
 
 def read_usage(metadata: Mapping[str, Any], *, text_characters: int = 0, thought_characters: int = 0) -> Usage:
     """The usage that one `usageMetadata` object states. A counter that is negative, not whole or absurd is replaced by
     an estimate from the characters seen or from the other counters, and marks the whole as estimated."""
-    counts = [_count(metadata[name]) if name in metadata else 0 for name in _COUNTERS]
+    counts = [_count(metadata[name]) if name in metadata else 0 for name in COUNTERS]
     estimated = None in counts
     prompt, cached, candidates, thoughts, tool_use, total = counts
     total, tool_use = total or 0, tool_use or 0

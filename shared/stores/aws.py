@@ -27,14 +27,14 @@ _CONNECT_S = 1.0
 
 
 class _Patience(Struct, frozen=True):
-    """Seconds to connect and to read, and tries that botocore makes by itself."""
+    """Seconds to connect and to read, and tries of one call: botocore makes them by itself, for direct calls we do."""
 
     connect: float
     read: float
     tries: int
 
 
-# DynamoDB is retried by the ledger, which knows what is idempotent; a key lookup has half a second for one try.
+# DynamoDB is retried by the stores, which know what is idempotent; a key lookup has half a second for one try.
 _PATIENCE = {
     "dynamodb": _Patience(1.0, 2.0, 1),
     "ssm": _Patience(0.5, 0.5, 1),
@@ -254,11 +254,14 @@ async def retrying[T](attempt: Callable[[], Awaitable[T]], tries: int) -> T:
     return await attempt()
 
 
-async def read_items(aws: Aws, table: str, keys: Sequence[Attributes], tries: int) -> list[Item]:
+async def read_items(
+    aws: Aws, table: str, keys: Sequence[Attributes], tries: int, *, consistent: bool = False
+) -> list[Item]:
     """The items of a table that exist under these keys, in no order. Raises StoreUnavailable."""
 
     async def read(batch: Sequence[Attributes]) -> list[Mapping[str, Any]]:
-        return await _batch(aws, "batch_get_item", {table: {"Keys": batch}}, "UnprocessedKeys", tries)
+        asked = {table: {"Keys": batch, "ConsistentRead": consistent}}
+        return await _batch(aws, "batch_get_item", asked, "UnprocessedKeys", tries)
 
     answers = await _in_batches(read, keys, _BATCH)
     return [decode_item(item) for answer in answers for item in answer["Responses"].get(table, ())]

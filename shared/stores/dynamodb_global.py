@@ -14,7 +14,7 @@ from typing import Any
 from zlib import crc32
 
 from shared.stores.attributes import Item, decode_item, encode_item, expressions
-from shared.stores.aws import Aws, AwsFailure, retrying
+from shared.stores.aws import Aws, AwsFailure, read_items, retrying
 from shared.stores.dynamodb_rows import PROJECT, additions
 from shared.stores.dynamodb_usage import aggregates_query, total_of
 from shared.stores.protocols import StoreUnavailable
@@ -93,16 +93,8 @@ class DynamoGlobalTotals:
     async def _marks(self, images: Sequence[Item]) -> dict[tuple[str, str], Item]:
         """How far these aggregates are counted."""
         keys = [{"pk": {"S": pk}, "sk": {"S": sk}} for pk, sk in map(_mark_of, images)]
-        asked: Mapping[str, Any] = {self._table: {"Keys": keys, "ConsistentRead": True}}
-        found: dict[tuple[str, str], Item] = {}
-        for _ in range(_TRIES):
-            answer = await self._call("batch_get_item", {"RequestItems": asked})
-            for item in map(decode_item, answer["Responses"].get(self._table, ())):
-                found[item["pk"], item["sk"]] = item
-            asked = answer.get("UnprocessedKeys") or {}
-            if not asked:
-                return found
-        raise StoreUnavailable("dynamodb.batch_get_item: not processed")
+        items = await read_items(self._aws, self._table, keys, _TRIES, consistent=True)
+        return {(item["pk"], item["sk"]): item for item in items}
 
     async def _write(self, request: Mapping[str, Any]) -> bool:
         """False where another consumer has counted one of these meanwhile."""

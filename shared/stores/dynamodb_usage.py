@@ -7,13 +7,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from shared.stores.attributes import Item, decode_item, expressions
-from shared.stores.aws import Aws, AwsFailure
+from shared.stores.aws import Aws, AwsFailure, read_items
 from shared.stores.dynamodb_admission import UNLIMITED_NANO, state_key
 from shared.stores.dynamodb_rows import row_key
-from shared.stores.protocols import StoreUnavailable
 from shared.stores.usage_protocols import LostRequest, UsageTotal
 
-_BATCH = 100
+_TRIES = 5
 _CURSOR = re.compile(r"[0-9]{1,16}#[0-9A-Z]{1,40}")
 _OUTSIDE = {  # the name outside: the attribute
     "ts": "ts",
@@ -78,9 +77,8 @@ class DynamoUsageReader:
         found = [row for item in answer["Items"] if (row := decode_item(item))["ttl"] > now]
         adjustments = await self._adjustments(row for row in found if row["st"] == "lost")
         last = answer.get("LastEvaluatedKey")
-        return [_shown(_corrected(row, adjustments.get(row["pk"]))) for row in found], last["gsi1sk"][
-            "S"
-        ] if last else None
+        next_cursor = last["gsi1sk"]["S"] if last else None
+        return [_shown(_corrected(row, adjustments.get(row["pk"]))) for row in found], next_cursor
 
     async def lost(self, acct: str, day: str) -> Sequence[LostRequest]:
         parts = {"KeyConditionExpression": "#gsi1pk = :pk", "FilterExpression": "#st = :lost"}
@@ -121,18 +119,7 @@ class DynamoUsageReader:
     async def _adjustments(self, lost: Iterable[Item]) -> dict[str, Item]:
         """What late settlements said about rows that were booked as lost, by the row's pk."""
         keys = [row_key(row["pk"].removeprefix("R#"), "ADJ") for row in lost]
-        found: dict[str, Item] = {}
-        for start in range(0, len(keys), _BATCH):
-            asked: Mapping[str, Any] = {self._table: {"Keys": keys[start : start + _BATCH]}}
-            while asked:
-                answer = await self._call("batch_get_item", {"RequestItems": asked})
-                for item in answer["Responses"].get(self._table, ()):
-                    adjustment = decode_item(item)
-                    found[adjustment["pk"]] = adjustment
-                if answer.get("UnprocessedKeys") == asked:
-                    raise StoreUnavailable("dynamodb.batch_get_item: nothing processed")
-                asked = answer.get("UnprocessedKeys") or {}
-        return found
+        return {item["pk"]: item for item in await read_items(self._aws, self._table, keys, _TRIES)}
 
     async def _call(self, operation: str, request: Mapping[str, Any]) -> Mapping[str, Any]:
         try:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from shared.dialects.contract import Body
+from shared.json_codec import decode_object
 from tests.golden.upstream_rules import VALIDATOR, assert_sound
 
 FAMILIES = ("gemini-2.5-flash", "gemini-3-flash-preview", "gemini-3.6-flash", "gemini-4-argon")
@@ -46,6 +48,15 @@ def assert_many(files: Sequence[Path], *, translated: int, sources: int) -> None
     assert len({record["source"] for record in records}) >= sources
     assert {record["model"] for record in records} >= set(FAMILIES)
     assert all(record["license"] and record["source_path"] for record in records)
+
+
+def assert_guarded(path: Path, wants_stream: Callable[[Body], bool], keys: Callable[[Body], Sequence[str]]) -> Record:
+    """The recorded body as the gateway parses it; a dialect reads the same in it as in the file."""
+    body = recorded(path)["request"]
+    decoded = decode_object(json.dumps(body).encode())
+    assert wants_stream(decoded) is bool(body.get("stream"))
+    assert keys(decoded) == keys(body)
+    return decoded
 
 
 def regenerate(files: Sequence[Path], outcome: Callable[[Record, str], Record]) -> None:

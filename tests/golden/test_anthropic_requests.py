@@ -24,11 +24,11 @@ from shared.dialects.anthropic_messages.request import (
 from shared.dialects.contract import RequestContext
 from shared.errors import GatewayError
 from shared.gemini.catalog import resolve
-from shared.json_codec import decode_object
 from tests.golden.recorded_requests import (
     FAMILIES,
     Record,
     assert_every_family_accepts,
+    assert_guarded,
     assert_many,
     recorded,
     recordings,
@@ -101,11 +101,8 @@ def test_the_recordings_are_many_and_from_many_places():
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_bodies_pass_the_gateways_own_json_guard(path):
-    body = recorded(path)["request"]
-    decoded = decode_object(json.dumps(body).encode())
-    assert requested_model(decoded) == body["model"]
-    assert wants_stream(decoded) is bool(body.get("stream"))
-    assert signature_keys(decoded) == signature_keys(body)
+    decoded = assert_guarded(path, wants_stream, signature_keys)
+    assert requested_model(decoded) == recorded(path)["request"]["model"]
 
 
 if __name__ == "__main__":

@@ -6,18 +6,16 @@ is then to be read. Sources and licences stand in each file. Long base64 is repl
 3,000 characters is cut.
 """
 
-import json
-
 import pytest
 
 from shared.dialects.contract import RequestContext
 from shared.dialects.openai_chat.request import requested_model, signature_keys, to_gemini, wants_stream
 from shared.errors import GatewayError
 from shared.gemini.catalog import resolve
-from shared.json_codec import decode_object
 from tests.golden.recorded_requests import (
     Record,
     assert_every_family_accepts,
+    assert_guarded,
     assert_many,
     recorded,
     recordings,
@@ -67,10 +65,7 @@ def test_the_recordings_are_many_and_from_many_places():
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_bodies_pass_the_gateways_own_json_guard(path):
-    body = recorded(path)["request"]
-    decoded = decode_object(json.dumps(body).encode())
-    assert wants_stream(decoded) is bool(body.get("stream"))
-    assert signature_keys(decoded) == signature_keys(body)
+    assert_guarded(path, wants_stream, signature_keys)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ diff is then to be read. Sources and licences stand in each file. Media are repl
 characters is cut.
 """
 
-import json
 from typing import Any
 
 import pytest
@@ -15,10 +14,10 @@ from shared.dialects.contract import RequestContext
 from shared.dialects.openai_responses import requested_model, signature_keys, state_refs, to_gemini, wants_stream
 from shared.errors import GatewayError
 from shared.gemini.catalog import resolve
-from shared.json_codec import decode_object
 from tests.golden.recorded_requests import (
     Record,
     assert_every_family_accepts,
+    assert_guarded,
     assert_many,
     recorded,
     recordings,
@@ -78,10 +77,7 @@ def test_the_recordings_are_many_and_from_many_places():
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_bodies_pass_the_gateways_own_json_guard(path):
-    body = recorded(path)["request"]
-    decoded = decode_object(json.dumps(body).encode())
-    assert wants_stream(decoded) is bool(body.get("stream"))
-    assert signature_keys(decoded) == signature_keys(body)
+    assert_guarded(path, wants_stream, signature_keys)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,14 @@
 """Usage as it is read back."""
 
+from collections.abc import Mapping
+from typing import Any, cast
+
 import pytest
 from msgspec.structs import replace
 
+from shared.stores.aws import Aws
 from shared.stores.dynamodb_usage import DynamoUsageReader
+from shared.stores.protocols import StoreUnavailable
 from shared.stores.usage_protocols import UsageTotal
 from tests.stores.bench import DAY, START_US, Bench
 
@@ -138,6 +143,38 @@ async def test_a_lost_row_is_shown_as_its_late_settlement_corrected_it(bench: Be
     assert (rows[lost.rid]["cost_nano_usd"], rows[lost.rid]["estimated"]) == (100, True)
     total = sum(day.cost_nano for day in await reader(bench).daily(key.acct, DAY, DAY))
     assert total == sum(row["cost_nano_usd"] for row in rows.values())
+
+
+@pytest.mark.parametrize("times", [2, 1_000])
+async def test_adjustments_that_the_engine_leaves_for_later_are_asked_for_again(bench: Bench, times: int) -> None:
+    class Busy:
+        """Leaves all keys of a batch for later so many times, in an order of its own."""
+
+        def __init__(self) -> None:
+            self.left = times
+
+        async def call(self, service: str, operation: str, **request: Any) -> Mapping[str, Any]:
+            if operation != "batch_get_item" or not self.left:
+                return await bench.aws.call(service, operation, **request)
+            self.left -= 1
+            ((name, asked),) = request["RequestItems"].items()
+            return {"Responses": {}, "UnprocessedKeys": {name: {**asked, "Keys": asked["Keys"][::-1]}}}
+
+    key = await bench.account()
+    requests = [bench.request(key), bench.request(key)]
+    for request in requests:
+        await bench.admit(request)
+    await bench.ledger.sweep_expired(key.acct, requests[0].expires_at + 1)
+    for request in requests:
+        await bench.settle(request)
+    busy = Busy()
+    asked = DynamoUsageReader(cast(Aws, busy), bench.table, clock=lambda: NOW).rows(key.acct, DAY)
+    if times > 2:
+        with pytest.raises(StoreUnavailable):
+            await asked
+        assert busy.left > times - 100
+        return
+    assert [row["cost_nano_usd"] for row in (await asked)[0]] == [50, 50]
 
 
 async def test_the_balance(bench: Bench) -> None:

@@ -8,20 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.dialects.gemini_native.elements import candidates_of, parts_of, with_parts
+from shared.gemini.usage import COUNTERS
 
-_COUNTERS = (
-    "promptTokenCount",
-    "cachedContentTokenCount",
-    "candidatesTokenCount",
-    "thoughtsTokenCount",
-    "toolUsePromptTokenCount",
-    "totalTokenCount",
-)
 _DETAILS = ("promptTokensDetails", "cacheTokensDetails", "candidatesTokensDetails", "toolUsePromptTokensDetails")
-
-
-def ends_hop(chunk: Mapping[str, Any]) -> bool:
-    return "CONTINUATION" in [candidate.get("finishReason") for candidate in candidates_of(chunk)]
 
 
 def unfinished(chunk: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,7 +56,7 @@ def whole(hops: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def summed(usages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What is no number counts nothing, as an absent one does."""
     total = dict(usages[-1])
-    for name in _COUNTERS:
+    for name in COUNTERS:
         if any(name in usage for usage in usages):
             total[name] = sum(_count(usage.get(name)) for usage in usages)
     for name in _DETAILS:

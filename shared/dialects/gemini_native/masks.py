@@ -63,7 +63,7 @@ def _path(tokens: list[str], at: int, mask: Mask) -> int:
     below = mask.setdefault(name, {})
     at += 1
     follower = tokens[at] if at < len(tokens) else ""
-    if follower in ("/", ".") and follower:
+    if follower in ("/", "."):
         return _path(tokens, at + 1, below if not known or below else {})
     if follower == "(":
         at = _fields(tokens, at + 1, below if not known or below else {})

@@ -4,6 +4,7 @@ message."""
 import base64
 from typing import Any
 
+from shared.dialects.openai.answers import token_logprobs
 from shared.dialects.openai_chat.options import ChatOptions
 from shared.events import (
     BlockDelta,
@@ -91,7 +92,7 @@ class Choice:
             case CodeResult(output=output):
                 return self._content(f"```output\n{output.rstrip()}\n```\n")
             case Logprobs() if self._options.logprobs:
-                return [({}, {"content": _logprobs(event), "refusal": None})]
+                return [({}, {"content": token_logprobs(event), "refusal": None})]
             case Citation():
                 self._cite(event)
         return []
@@ -173,16 +174,3 @@ class Choice:
         )
         self.native_finish_reason = end.reason
         return [*deltas, ({}, None)]
-
-
-def _logprobs(event: Logprobs) -> list[dict[str, Any]]:
-    content = []
-    for position, chosen in enumerate(event.chosen):
-        top = event.top[position] if position < len(event.top) else ()
-        content.append({**_token(chosen), "top_logprobs": [_token(candidate) for candidate in top]})
-    return content
-
-
-def _token(candidate: Any) -> dict[str, Any]:
-    token = str(candidate.get("token", ""))
-    return {"token": token, "logprob": candidate.get("logProbability", 0.0), "bytes": list(token.encode())}

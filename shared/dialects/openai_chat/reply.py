@@ -13,6 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from shared.dialects.contract import ReplyContext, Translation
+from shared.dialects.openai.answers import served_tier
 from shared.dialects.openai.errors import error_frame
 from shared.dialects.openai_chat.choice import Choice, Delta
 from shared.dialects.openai_chat.options import ChatOptions
@@ -170,8 +171,7 @@ def fold(
     body = head.fields("chat.completion")
     body["choices"] = rendered
     body["usage"] = chat_usage(usage)
-    tier = (usage.service_tier or "").lower()
-    body["service_tier"] = tier if tier not in ("", "standard") else "default"
+    body["service_tier"] = served_tier(usage)
     if options.echo_metadata is not None:
         body["metadata"] = options.echo_metadata
     return body

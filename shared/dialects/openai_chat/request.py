@@ -148,7 +148,6 @@ def _conversation(params: Parameters, plan: ToolPlan, context: RequestContext, n
 
 def _options(params: Parameters, declared: Declared, made: Generation) -> ChatOptions:
     kept = None if params.lacks(_KEPT) else _metadata(params)
-    tier = params.value("service_tier")
     return ChatOptions(
         include_usage=_include_usage(params),
         legacy_function_call=declared.legacy,
@@ -158,7 +157,6 @@ def _options(params: Parameters, declared: Declared, made: Generation) -> ChatOp
         echo_metadata=kept,
         show_reasoning="includeThoughts" in made.config.get("thinkingConfig", ()),
         logprobs=made.logprobs,
-        service_tier=tier if isinstance(tier, str) else None,
     )
 
 

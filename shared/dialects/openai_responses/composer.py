@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from shared.dialects.contract import ReplyContext
+from shared.dialects.openai.answers import served_tier
 from shared.dialects.openai_responses.call_items import call_item, item_prefix
 from shared.dialects.openai_responses.echo import ENCRYPTED, visible, visible_response
 from shared.dialects.openai_responses.encrypted import item_key, seal_signatures
@@ -104,7 +105,7 @@ class Composer:
             return
         reason = self._incomplete(end)
         self._close_items("incomplete" if reason else "completed")
-        members: dict[str, Any] = {"usage": response_usage(usage), "service_tier": self._tier(usage)}
+        members: dict[str, Any] = {"usage": response_usage(usage), "service_tier": served_tier(usage)}
         if reason:
             members["incomplete_details"] = {"reason": reason}
         status = "incomplete" if reason else "completed"
@@ -144,10 +145,6 @@ class Composer:
             self.response["input_transformations"] = list(self._options.transformations)
         if not self._quiet:
             self._say({"response": visible_response(self.response, self._options.include)}, *kinds)
-
-    def _tier(self, usage: Usage) -> str:
-        tier = usage.service_tier.lower()
-        return tier if tier not in ("", "standard") else "default"
 
     def _incomplete(self, end: End) -> str | None:
         """Why the answer is not whole. A tool call is a whole answer whatever ended the text after it."""
@@ -280,9 +277,7 @@ class Composer:
         if not media.mime_type.startswith("image/"):
             return
         self._close_items("completed")
-        if media.signature:
-            key = item_key(f"ig_{self._tag}{len(self._output) + 1:02d}")
-            self._carry_for("ig", media.signature, key)
+        self._carry_for("ig", media.signature)
         item_id = self._new_id("ig")
         at = {"output_index": len(self._output), "item_id": item_id}
         item: dict[str, Any] = {"id": item_id, "type": "image_generation_call", "status": "in_progress", "result": None}
@@ -291,16 +286,16 @@ class Composer:
         self._say(at, *(f"response.image_generation_call.{word}" for word in words))
         self._done({**item, "status": "completed", "result": media.data})
 
-    def _carry_for(self, prefix: str, signature: str, key: str) -> None:
-        """The signature of an item that follows its carrier, whose id is known from its place."""
-        if self._carries:
+    def _carry_for(self, prefix: str, signature: str | None) -> None:
+        """The signature, if any, of an item that follows its carrier and whose id is known from its place."""
+        if signature and self._carries:
+            key = item_key(f"{prefix}_{self._tag}{len(self._output) + 1:02d}")
             self._carry({key: self._found(signature)})
 
     def _interpreter(self, event: Code | CodeResult) -> None:
         if isinstance(event, Code):
             self._close_items("completed")
-            if event.signature:
-                self._carry_for("ci", event.signature, item_key(f"ci_{self._tag}{len(self._output) + 1:02d}"))
+            self._carry_for("ci", event.signature)
             self._start_code(event.code)
             return
         if self._code is None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from shared.dialects.openai.answers import token_logprobs
 from shared.dialects.openai_responses.text_part import Say, TextPart
 from shared.events import Citation, Logprobs
 
@@ -51,9 +52,7 @@ class MessageItem:
         }
 
     def add_logprobs(self, event: Logprobs) -> None:
-        for position, chosen in enumerate(event.chosen):
-            top = event.top[position] if position < len(event.top) else ()
-            self._logprobs.append({**_token(chosen), "top_logprobs": [_token(candidate) for candidate in top]})
+        self._logprobs += token_logprobs(event)
 
     def refuse(self, refusal: str) -> None:
         self._refusal = refusal
@@ -75,8 +74,3 @@ class MessageItem:
     def _content(self, text: str) -> dict[str, Any]:
         logprobs, annotations = list(self._logprobs), list(self._annotations)
         return {"type": "output_text", "text": text, "annotations": annotations, "logprobs": logprobs}
-
-
-def _token(candidate: Any) -> dict[str, Any]:
-    token = str(candidate.get("token", ""))
-    return {"token": token, "logprob": candidate.get("logProbability", 0.0), "bytes": list(token.encode())}

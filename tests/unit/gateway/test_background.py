@@ -1,6 +1,7 @@
 """Background responses over two invocations: begun by one, made by another, whatever happens in between."""
 
 import asyncio
+import os
 import time
 from types import SimpleNamespace
 
@@ -82,7 +83,7 @@ class World:
 
 def exchange():
     now = time.time_ns() // 1_000_000
-    return Exchange(ulid(now), "shown", now, time.monotonic(), time.monotonic() + 60, "")
+    return Exchange(ulid(now, os.urandom(16)), "shown", now, time.monotonic(), time.monotonic() + 60, "")
 
 
 async def test_two_invocations_make_one_response():

@@ -1,6 +1,7 @@
 """A settlement ends, whatever becomes of the request that began it; and what names a request's day and id."""
 
 import asyncio
+import os
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,7 +30,7 @@ class SlowBook:
 
 
 def exchange(started_ms: int = 1_800_000_000_000) -> Exchange:
-    return Exchange(ulid(started_ms), "shown", started_ms, 0.0, 60.0, "")
+    return Exchange(ulid(started_ms, os.urandom(16)), "shown", started_ms, 0.0, 60.0, "")
 
 
 def metered(book: Any) -> Meter:
@@ -123,10 +124,10 @@ def test_the_day_is_the_moments_day_in_utc(moment: str) -> None:
 
 def test_a_request_id_is_its_moment_and_chance() -> None:
     digits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-    ids = [ulid(moment) for moment in (0, 1, 1_800_000_000_000, 2**48 - 1)]
+    ids = [ulid(moment, os.urandom(16)) for moment in (0, 1, 1_800_000_000_000, 2**48 - 1)]
     assert ids == sorted(ids)
     for moment, text in zip((0, 1, 1_800_000_000_000, 2**48 - 1), ids, strict=True):
         assert len(text) == 26
         number = sum(digits.index(digit) << 5 * place for place, digit in enumerate(reversed(text)))
         assert number >> 80 == moment
-    assert ulid(5) != ulid(5)
+    assert ulid(5, bytes(16)) != ulid(5, b"\1" * 16)
