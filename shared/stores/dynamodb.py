@@ -47,7 +47,7 @@ from shared.stores.protocols import (
 _log = logging.getLogger(__name__)
 
 _REFUSED = "ConditionalCheckFailedException"
-_REASON = "ConditionalCheckFailed"
+_REASON = "ConditionalCheckFailed"  # the same of one item of a transaction
 _ADMIT_TRIES = 5
 _SETTLE_TRIES = 6
 _SWEEP_AT_ONCE = 10

@@ -25,7 +25,7 @@ _AT_ONCE = 24
 _MARKS = 99  # a transaction has a hundred items, the total is one of them
 _TRIES = 6
 _COUNTED = ("n", "err", "in_tok", "cache_tok", "out_tok", "think_tok", "cost_nano")
-_REFUSED = "ConditionalCheckFailed"
+_REASON = "ConditionalCheckFailed"
 
 _Place = tuple[str, int, str]  # day, shard, model
 
@@ -101,7 +101,7 @@ class DynamoGlobalTotals:
         try:
             await retrying(lambda: self._aws.call("dynamodb", "transact_write_items", **request), _TRIES)
         except AwsFailure as failure:
-            if any(reason.code == _REFUSED for reason in failure.reasons):
+            if any(reason.code == _REASON for reason in failure.reasons):
                 return False
             raise failure.unavailable() from failure
         return True
