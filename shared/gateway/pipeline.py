@@ -80,7 +80,7 @@ class Services(Struct, frozen=True):
         self, key: KeyRecord, body: Body, request: GenerateContentRequest, exchange: Exchange
     ) -> RequestMedia | None:
         """What the request refers to; None for the many that refer to nothing."""
-        if next(file_links(request), None) is None:
+        if "cachedContent" not in request and next(file_links(request), None) is None:
             return None
         return RequestMedia(key, body, exchange, owned=self.owned, kept=self.files, fetcher=self.fetcher)
 

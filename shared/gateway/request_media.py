@@ -37,6 +37,7 @@ from shared.stores.protocols import KeyRecord, OwnedObjectStore, StoreUnavailabl
 MAX_LINKS = 8  # that the gateway fetches for one request
 MAX_FETCHED_BYTES = 30_000_000  # of all of them together: they are held in memory and sent as base64
 _AT_ONCE = 2
+_CACHED = "cachedContents/"
 
 
 class Fetched(Protocol):
@@ -99,7 +100,8 @@ class RequestMedia:
         would refuse inlined. Raises GatewayError."""
         async with self._turn:
             uris = list(dict.fromkeys(file["fileUri"] for file in file_links(request)))
-            await self._own(uris)
+            cached = request.get("cachedContent")  # the prompt that this one goes on from
+            await self._own([cached, *uris] if cached else uris)
             await self._keep_ready([uri for uri in uris if _is_kept(uri)], model_id, upstream)
             if fetch:
                 https_too = not takes_urls(model_id)
@@ -117,10 +119,10 @@ class RequestMedia:
             await self._fetch(links)
         return with_files(request, self._found)
 
-    async def _own(self, uris: list[str]) -> None:
-        """The upstream's project is shared: a file of another account is an unknown one."""
-        for uri in uris:
-            name = upstream_file(uri)
+    async def _own(self, names: list[str]) -> None:
+        """The upstream's project is shared: what another account keeps there is unknown."""
+        for uri in names:
+            name = uri if uri.startswith(_CACHED) else upstream_file(uri)
             if not name:
                 continue
             try:
@@ -191,7 +193,8 @@ class RequestMedia:
         return path_of(self._body, uri) or path_of(self._body, upstream_file(uri) or uri)
 
     def _unknown(self, uri: str) -> GatewayError:
-        message = "The file does not exist or you do not have access to it."
+        kind = "cached content" if uri.startswith(_CACHED) else "file"
+        message = f"The {kind} does not exist or you do not have access to it."
         return GatewayError("not_found", message, param=self._place(uri))
 
 

@@ -32,22 +32,44 @@ def test_a_chat_and_its_row(gateway, client_key):
     assert (row["dialect"], row["endpoint"], row["model"]) == ("google_compat", "chat", "gemini-3.6-flash")
 
 
+@pytest.fixture
+def cache(gateway, emulator):
+    """The name of a prompt that the client's account keeps at Google."""
+    body = {"model": "models/gemini-3.6-flash", "contents": [{"role": "user", "parts": [{"text": "a long text"}]}]}
+    headers = {"x-goog-api-key": gateway.client_key}
+    return httpx.post(f"{gateway.base_url}/v1beta/cachedContents", headers=headers, json=body).json()["name"]
+
+
 @pytest.mark.parametrize("nested", [True, False])
 @pytest.mark.parametrize("camel", [True, False])
-def test_the_extra_body_in_every_spelling(client, emulator, nested, camel):
+def test_the_extra_body_in_every_spelling(client, emulator, cache, nested, camel):
     thinking = {"thinkingLevel": "low", "includeThoughts": True}
-    google = {"thinkingConfig": thinking, "cachedContent": "cachedContents/abc"}
+    google = {"thinkingConfig": thinking, "cachedContent": cache}
     if not camel:
-        google = {
-            "thinking_config": {"thinking_level": "low", "include_thoughts": True},
-            "cached_content": "cachedContents/abc",
-        }
+        google = {"thinking_config": {"thinking_level": "low", "include_thoughts": True}, "cached_content": cache}
     extra = {"extra_body": {"google": google}} if nested else {"google": google}
     answer = client.chat.completions.create(**say("think"), extra_body=extra)
     assert config(emulator)["thinkingConfig"] == {"thinkingLevel": "LOW", "includeThoughts": True}
-    assert emulator.requests[-1]["body"]["cachedContent"] == "cachedContents/abc"
+    assert emulator.requests[-1]["body"]["cachedContent"] == cache
     assert answer.choices[0].message.reasoning_content
     assert "<thought>" not in answer.choices[0].message.content
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_cached_content_of_another_account_is_an_unknown_one(gateway, client_key, emulator, cache, stream):
+    refusals = []
+    with openai.OpenAI(base_url=f"{gateway.base_url}/v1", api_key=client_key[1], max_retries=0) as stranger:
+        for name in (cache, "cachedContents/none"):
+            extra = {"google": {"cached_content": name}}
+            asked = len(emulator.requests)
+            with pytest.raises(openai.NotFoundError) as refused:
+                stranger.chat.completions.create(**say("what is it about?"), stream=stream, extra_body=extra)
+            with pytest.raises(openai.NotFoundError):
+                stranger.responses.create(model="gemini-3.6-flash", input="q", stream=stream, extra_body=extra)
+            assert len(emulator.requests) == asked
+            refusals.append((refused.value.param, refused.value.message.partition(" (request id")[0]))
+    assert refusals[0] == refusals[1]
+    assert refusals[0][0] == "google.cached_content"
 
 
 def test_what_googles_chat_ignores_or_lacks_in_the_extra_body(client, emulator):
