@@ -22,6 +22,7 @@ from shared.gateway.request_headers import header
 from shared.gateway.responses import json_response, raw_headers
 from shared.gateway.settings import Settings
 from shared.gateway.telemetry import begin, log, redact, refused
+from shared.stores.protocols import StoreUnavailable
 
 Action = Callable[[Request, Exchange, Any, str], Awaitable[Response]]
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
@@ -185,6 +186,8 @@ class Endpoint:
                 log("addressed", request_id=exchange.request_id, **request.path_params)
         except GatewayError as error:
             response = _refusal(dialect, error, exchange)
+            if isinstance(error.__cause__, StoreUnavailable):  # the client is told nothing that would help an operator
+                log("store_unavailable", level=40, error=str(error.__cause__), request_id=exchange.request_id)
             if not exchange.booked:
                 refused(error.kind, response.status_code, endpoint=row.endpoint, dialect=row.dialect)
         except Exception as error:

@@ -49,6 +49,8 @@ def answer(error: GatewayError) -> Response:
 
 async def refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, GatewayError)
+    if isinstance(error.__cause__, StoreUnavailable):
+        log("control_unavailable", level=40, exc=error.__cause__)
     return answer(error)
 
 

@@ -18,6 +18,7 @@ from shared.gateway.registry import ROWS
 from shared.gateway.request_headers import header, headers_of
 from shared.gateway.responses import json_response
 from shared.gateway.settings import Settings
+from shared.stores.protocols import StoreUnavailable
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
 
@@ -95,6 +96,22 @@ async def test_an_error_that_cannot_even_be_rendered_is_answered_and_raised(monk
     endpoint = Endpoint(fails, Settings(), ROWS[0])
     status, _, body = await answer(endpoint, scope_of("POST", ROWS[0].path), raising=True)
     assert (status, json.loads(body)["error"]["message"][:15]) == (500, "Internal error.")
+
+
+async def test_a_store_that_fails_is_told_to_the_operator_only(caplog: pytest.LogCaptureFixture) -> None:
+    async def fails(*_: Any) -> Response:
+        raise GatewayError("unavailable", "Not now.") from StoreUnavailable("dynamodb.update_item: AccessDenied")
+
+    endpoint = Endpoint(fails, Settings(), ROWS[0])
+    status, headers, body = await answer(endpoint, scope_of("POST", ROWS[0].path))
+    assert (status, b"AccessDenied" in body) == (503, False)
+    (record,) = [record for record in caplog.records if record.message == "store_unavailable"]
+    told: Any = record
+    assert record.levelname == "ERROR"
+    assert told.fields == {
+        "error": "dynamodb.update_item: AccessDenied",
+        "request_id": headers[b"x-request-id"].decode(),
+    }
 
 
 async def test_pieces_of_an_answer_go_to_the_server_itself(app: DataPlane, monkeypatch: pytest.MonkeyPatch) -> None:
