@@ -1,10 +1,12 @@
 """`make run`: the gateway on a laptop, with AWS embedded and, without a Gemini key, the emulator as upstream."""
 
 import os
+import signal
 import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
@@ -77,7 +79,13 @@ def _banner(base_url: str, home: Path, ground: Surroundings) -> None:
     )
 
 
+def _terminated(number: int, frame: FrameType | None) -> None:
+    """As Ctrl-C does: the default would end this process at once, and leave the embedded AWS to find out."""
+    raise SystemExit(128 + number)
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         sys.exit(main(os.environ))
     except ConfigurationError as error:

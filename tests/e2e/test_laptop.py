@@ -154,6 +154,7 @@ def test_a_stop_takes_less_than_five_seconds_and_keys_and_usage_survive(tmp_path
         first.process.send_signal(how)
         first.process.wait(timeout=10)
         assert time.monotonic() - began < 5
+        assert not (state / "aws" / "environment.json").exists()  # where gwctl would look for a running gateway
     with running_gateway(state, {}) as second:
         assert (second.client_key, second.admin_key) == (first.client_key, first.admin_key)
         assert post(second.base_url, made["key"], HELLO)[0] == 200
