@@ -233,16 +233,6 @@ async def test_stores_that_are_down_are_503(plane: Plane) -> None:
         assert answer.json()["error"]["code"] == "unavailable"
 
 
-async def test_a_registry_that_fails_at_the_entrance_is_told_to_the_operator(
-    plane: Plane, caplog: pytest.LogCaptureFixture
-) -> None:
-    plane.stores.down = True
-    assert await plane.error("GET", "/admin/keys") == (503, "unavailable", None)
-    (record,) = [record for record in caplog.records if record.message == "control_unavailable"]
-    assert record.exc_info is not None
-    assert str(record.exc_info[1]) == "down"
-
-
 async def test_unknown_paths_and_methods_are_json(plane: Plane) -> None:
     assert await plane.error("GET", "/admin/nope") == (404, "not_found", None)
     assert await plane.error("GET", "/admin/keys/") == (404, "not_found", None)
