@@ -10,7 +10,7 @@ from shared.dialects.contract import StatefulDialect
 from shared.errors import GatewayError
 from shared.gateway.context import Exchange
 from shared.gateway.item_pages import page
-from shared.gateway.memory import KEEP_S, append, conversation_items
+from shared.gateway.memory import KEEP_S, append, conversation_items, remove_item
 from shared.gateway.pipeline import Services
 from shared.gateway.request_body import read_body
 from shared.gateway.responses import json_response
@@ -74,9 +74,29 @@ class Conversations:
             return json_response(200, page(items, {"order": "asc", "limit": "100"}))
         key = await self._key(request, exchange, endpoint)
         document = await self._document(key, conversation_id)
+        return json_response(200, page(await self._shown_items(key, document, request, dialect), request.query_params))
+
+    async def item(self, request: Request, exchange: Exchange, dialect: StatefulDialect, endpoint: str) -> Response:
+        """GET and DELETE /v1/conversations/{id}/items/{item}; the latter answers with the conversation."""
+        conversation_id, item_id = request.path_params["id"], request.path_params["item"]
+        key = await self._key(request, exchange, endpoint)
+        document = await self._document(key, conversation_id)
+        items = await self._shown_items(key, document, request, dialect)
+        found = next((item for item in items if item.get("id") == item_id), None)
+        if found is None:
+            raise GatewayError("not_found", f"Item with id '{item_id[:80]}' not found in the conversation.")
+        if request.method == "GET":
+            return json_response(200, found)
+        document = await self._guarded(remove_item(self._store, key.acct, conversation_id, item_id))
+        return json_response(200, _shown(conversation_id, document.body))
+
+    async def _shown_items(
+        self, key: KeyRecord, document: KeptDocument, request: Request, dialect: StatefulDialect
+    ) -> list[dict[str, Any]]:
         items = list(await self._guarded(conversation_items(self._store, key.acct, document)))
-        shown = dialect.visible_response({"output": items}, request.query_params.getlist("include"))["output"]
-        return json_response(200, page(shown, request.query_params))
+        include = request.query_params.getlist("include")
+        shown: list[dict[str, Any]] = dialect.visible_response({"output": items}, include)["output"]
+        return shown
 
     async def _key(self, request: Request, exchange: Exchange, endpoint: str) -> KeyRecord:
         return await self._services.authenticator.principal(request, exchange.source_ip, endpoint)

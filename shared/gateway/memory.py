@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from msgspec import structs
@@ -154,8 +154,9 @@ class Memory:
 
 
 async def conversation_items(store: ResponseStore, acct: str, conversation: KeptDocument) -> Sequence[Item]:
-    """All items of a conversation, oldest first. A response that was deleted leaves a gap, as its owner wanted."""
-    entries = conversation.body["entries"]
+    """All items of a conversation, oldest first. A response that was deleted leaves a gap, as its owner wanted, and so
+    does an item that was."""
+    entries, removed = conversation.body["entries"], conversation.body.get("removed", ())
     ids = [entry["response"] for entry in entries if "response" in entry]
     documents = await store.get(acct, ids)
     items: list[Item] = []
@@ -164,11 +165,29 @@ async def conversation_items(store: ResponseStore, acct: str, conversation: Kept
             items.append(entry["item"])
         elif (document := documents.get(entry["response"])) is not None:
             items += _items_of(document)
-    return items
+    return [item for item in items if item.get("id") not in removed] if removed else items
 
 
 async def append(store: ResponseStore, acct: str, conversation: str, *entries: Mapping[str, Any]) -> KeptDocument:
-    """Adds entries at the end of a conversation, whoever else writes. StoreConflict where it is gone or too busy."""
+    """Adds entries at the end of a conversation; see `_rewrite`."""
+    return await _rewrite(store, acct, conversation, lambda body: {**body, "entries": [*body["entries"], *entries]})
+
+
+async def remove_item(store: ResponseStore, acct: str, conversation: str, item_id: str) -> KeptDocument:
+    """A conversation without an item of its own, or without sight of one that belongs to a kept response; see
+    `_rewrite`."""
+
+    def without(body: Mapping[str, Any]) -> dict[str, Any]:
+        entries = [entry for entry in body["entries"] if entry.get("item", {}).get("id") != item_id]
+        return {**body, "entries": entries, "removed": [*body.get("removed", ()), item_id]}
+
+    return await _rewrite(store, acct, conversation, without)
+
+
+async def _rewrite(
+    store: ResponseStore, acct: str, conversation: str, change: Callable[[Mapping[str, Any]], dict[str, Any]]
+) -> KeptDocument:
+    """Changes a conversation, whoever else writes. StoreConflict where it is gone or too busy."""
     for number in range(_TRIES):
         if number:  # one of those who tried at once was first: the others must not meet again
             pause = min(_PAUSE_S * 2**number, _LONGEST_PAUSE_S)
@@ -176,9 +195,7 @@ async def append(store: ResponseStore, acct: str, conversation: str, *entries: M
         document = (await store.get(acct, [conversation])).get(conversation)
         if document is None:
             break
-        changed = KeptDocument(
-            {**document.body, "entries": [*document.body["entries"], *entries]}, str(int(document.state) + 1)
-        )
+        changed = KeptDocument(change(document.body), str(int(document.state) + 1))
         expires_at = int(document.body["expires_at"])
         try:
             await store.put(acct, conversation, changed, expires_at, if_state=[document.state])

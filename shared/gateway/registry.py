@@ -31,6 +31,7 @@ Action = Literal[
     "converse",
     "kept_conversation",
     "conversation_items",
+    "conversation_item",
     # of OpenAI's files
     "files",
     "file",
@@ -141,6 +142,7 @@ ROWS: tuple[Row, ...] = (
     Row("/v1/conversations", "responses", "openai_responses", "converse"),
     Row("/v1/conversations/{id}", "responses", "openai_responses", "kept_conversation", "GET POST DELETE"),
     Row("/v1/conversations/{id}/items", "responses", "openai_responses", "conversation_items", "GET POST"),
+    Row("/v1/conversations/{id}/items/{item}", "responses", "openai_responses", "conversation_item", "GET DELETE"),
     Row("/internal/responses/run", "responses", "openai_responses", "run_background"),
     # two of these are Google's too, under v1: its clients are told by their headers
     Row("/v1/files", "files", "openai_media", "files", "GET POST"),

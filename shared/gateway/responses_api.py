@@ -231,4 +231,5 @@ def response_actions(services: Services) -> Mapping[str, Any]:
         "converse": api.conversations.create,
         "kept_conversation": api.conversations.one,
         "conversation_items": api.conversations.items,
+        "conversation_item": api.conversations.item,
     }

@@ -232,6 +232,26 @@ def test_conversations(client, other_client):
         client.conversations.retrieve(conversation.id)
 
 
+def test_an_item_of_a_conversation_is_taken_out(client, other_client, emulator):
+    """Whether it was put there or came with a response, nobody builds upon it again."""
+    conversation = client.conversations.create(items=[{"role": "user", "content": "My name is Zed."}])
+    first = client.responses.create(model=MODEL, input="And mine?", conversation=conversation.id)
+    items = client.conversations.items
+    put, asked, answered = items.list(conversation.id, order="asc")
+    assert items.retrieve(answered.id, conversation_id=conversation.id) == answered
+    with pytest.raises(openai.NotFoundError):
+        other_client.conversations.items.delete(put.id, conversation_id=conversation.id)
+    for item in (put, answered):
+        assert items.delete(item.id, conversation_id=conversation.id).id == conversation.id
+        with pytest.raises(openai.NotFoundError):
+            items.delete(item.id, conversation_id=conversation.id)
+    assert [item.id for item in items.list(conversation.id)] == [asked.id]
+    client.responses.create(model=MODEL, input="Again?", conversation=conversation.id)
+    said = [part["text"] for content in sent(emulator)[-1]["contents"] for part in content["parts"]]
+    assert said == ["And mine?", "Again?"]
+    assert client.responses.retrieve(first.id).output_text  # the response itself stays whole
+
+
 def finished(client, response):
     end = time.monotonic() + 10
     while response.status in ("queued", "in_progress") and time.monotonic() < end:
