@@ -369,6 +369,13 @@ class Composer:
         if queries and not searches:
             self._close_items(status)
             self._search(queries, sources)
+            if self._quiet:
+                self._output.insert(self._first_message(), self._output.pop())
+
+    def _first_message(self) -> int:
+        """Where a search of a buffered answer stands, as in OpenAI's: pydantic-ai takes text before a search for a
+        thought and asks again. A stream tells of the search when it learns of it, after the text."""
+        return next((at for at, item in enumerate(self._output) if item["type"] == "message"), len(self._output) - 1)
 
     _handlers: ClassVar[Mapping[type, Callable[["Composer", Any], None]]] = {
         BlockStart: _block_start,

@@ -195,9 +195,9 @@ def test_a_search_is_an_item_live_or_late():
     late = folded(
         [*text("Found"), Citation(0, 5, "https://a.example", "a"), end(metadata={"groundingMetadata": grounding})]
     )
-    assert [item["type"] for item in late["output"]] == ["message", "web_search_call"]
-    assert late["output"][1]["action"] == {"type": "search", "query": "q", "queries": ["q"]}
-    assert late["output"][0]["content"][0]["annotations"] == [
+    assert [item["type"] for item in late["output"]] == ["web_search_call", "message"]
+    assert late["output"][0]["action"] == {"type": "search", "query": "q", "queries": ["q"]}
+    assert late["output"][1]["content"][0]["annotations"] == [
         {"type": "url_citation", "start_index": 0, "end_index": 5, "url": "https://a.example", "title": "a"}
     ]
     part = {"toolCall": {"toolType": "GOOGLE_SEARCH_WEB", "args": {"queries": ["live"]}}}
