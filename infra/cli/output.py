@@ -14,6 +14,7 @@ from rich.table import Table
 
 from infra.cli.deployment import NoDeployment
 from shared.errors import GatewayError
+from shared.gateway.key_terms import LATEST
 from shared.gateway.money import usd
 from shared.stores.protocols import KeyRecord, StoreUnavailable
 
@@ -86,7 +87,8 @@ def _budget(record: KeyRecord) -> str:
 
 
 def time_of(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
+    """A record of before `LATEST` was checked shall not hide the others."""
+    return datetime.fromtimestamp(min(seconds, LATEST), UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def plain_table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], total: Mapping[str, Any] | None) -> Table:
