@@ -15,6 +15,7 @@ from rich.table import Table
 from infra.cli.deployment import NoDeployment
 from shared.errors import GatewayError
 from shared.gateway.key_terms import LATEST
+from shared.gateway.keyring import KID_LENGTH
 from shared.gateway.money import usd
 from shared.stores.protocols import KeyRecord, StoreUnavailable
 
@@ -58,7 +59,13 @@ def _harmless(value: Any) -> Any:
 
 
 def key_table(records: Iterable[KeyRecord]) -> Table:
-    table = Table("kid", "name", "status", "created", "expires", "endpoints", "models", "limits", "budget")
+    """Every kid in one piece, however narrow the terminal: it is what the other commands are given."""
+    table = Table()
+    table.add_column("kid", no_wrap=True, min_width=KID_LENGTH)
+    table.add_column("name", overflow="fold")
+    table.add_column("status", no_wrap=True, min_width=8)
+    for column in ("created", "expires", "endpoints", "models", "limits", "budget"):
+        table.add_column(column, overflow="fold")
     for record in records:
         table.add_row(
             record.kid,

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from click.testing import Result
 from msgspec.structs import replace
+from rich.console import Console
 from typer.testing import CliRunner
 
 from infra.cli.app import app
+from infra.cli.output import key_table
 from infra.local.aws import EmbeddedAws
 from shared.gateway.keyring import KeyDirectory, parse_key
 from shared.gateway.money import usd
@@ -102,6 +104,16 @@ def test_a_new_keys_text_stands_alone_on_its_line(operator: Operator) -> None:
     keys = [line for line in result.stdout.splitlines() if parse_key(line)]
     assert len(keys) == 1
     assert keys[0] not in operator.run("keys", "list").output
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_kid_is_never_cut_by_a_narrow_terminal(operator: Operator, width: int) -> None:
+    record = operator.record(operator.json("keys", "create", "x" * 60, "--models", "gemini-2.5-flash,b*")["kid"])
+    console = Console(width=width, file=io.StringIO())
+    console.print(key_table([record]))
+    shown = console.file.getvalue()
+    assert f"│ {record.kid} │" in shown
+    assert "…" not in shown.partition("┡")[2]
 
 
 def test_keys_are_listed_and_revoked(operator: Operator) -> None:
