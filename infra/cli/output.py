@@ -14,6 +14,8 @@ from rich.table import Table
 
 from infra.cli.deployment import NoDeployment
 from shared.errors import GatewayError
+from shared.gateway.key_terms import LATEST
+from shared.gateway.keyring import KID_LENGTH
 from shared.gateway.money import usd
 from shared.stores.protocols import KeyRecord, StoreUnavailable
 
@@ -57,7 +59,13 @@ def _harmless(value: Any) -> Any:
 
 
 def key_table(records: Iterable[KeyRecord]) -> Table:
-    table = Table("kid", "name", "status", "created", "expires", "endpoints", "models", "limits", "budget")
+    """Every kid in one piece, however narrow the terminal: it is what the other commands are given."""
+    table = Table()
+    table.add_column("kid", no_wrap=True, min_width=KID_LENGTH)
+    table.add_column("name", overflow="fold")
+    table.add_column("status", no_wrap=True, min_width=8)
+    for column in ("created", "expires", "endpoints", "models", "limits", "budget"):
+        table.add_column(column, overflow="fold")
     for record in records:
         table.add_row(
             record.kid,
@@ -86,7 +94,8 @@ def _budget(record: KeyRecord) -> str:
 
 
 def time_of(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
+    """A record of before `LATEST` was checked shall not hide the others."""
+    return datetime.fromtimestamp(min(seconds, LATEST), UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def plain_table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], total: Mapping[str, Any] | None) -> Table:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import typer
@@ -12,7 +12,7 @@ from rich.progress import track
 from infra.cli.deployment import Target, open_deployment
 from infra.cli.keys import AsJson, all_keys
 from infra.cli.output import errors, plain_table, print_csv, print_json, print_table, run
-from infra.cli.values import check_range, compact, day
+from infra.cli.values import day, days
 from shared.gateway.money import usd
 from shared.gateway.usage_queries import accounts_of, grouped, summed
 from shared.stores.protocols import KeyRecord
@@ -46,7 +46,6 @@ _CSV_COLUMNS = (
     *("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens", "cost_nano_usd", "cost_usd", "estimated"),
     *("ttft_ms", "duration_ms"),
 )
-_DEFAULT_DAYS = 30
 _PAGE = 500
 
 
@@ -64,10 +63,8 @@ def totals(
     if context.invoked_subcommand is not None:
         return
     group = _group(by)
-    end = day(last) if last else datetime.now(UTC).date()
-    start = day(first) if first else end - timedelta(days=_DEFAULT_DAYS - 1)
-    check_range(start, end)
-    found = run(_totals(context.obj, key, compact(start), compact(end)))
+    start, end = days(first, last, datetime.now(UTC).date())
+    found = run(_totals(context.obj, key, start, end))
     rows, total = grouped(found, (group,)), summed(total for _, total in found)
     if as_json:
         print_json({"data": rows, "total": total})
@@ -87,7 +84,7 @@ def requests(
     as_json: AsJson = False,
 ) -> None:
     """Every request of a key on one day, the newest first."""
-    rows = run(_requests(context.obj, key, compact(day(on)), newest_first=not oldest_first))
+    rows = run(_requests(context.obj, key, day(on), newest_first=not oldest_first))
     if as_json:
         print_json({"data": rows})
     elif as_csv:

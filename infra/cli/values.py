@@ -1,12 +1,13 @@
 """What an operator types, as the values the gateway keeps, and back."""
 
+import re
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 
 import typer
 
-from shared.gateway import money
-
-_MOST_DAYS = 366
+from shared.errors import GatewayError
+from shared.gateway import money, usage_queries
 
 
 def nano_from_usd(text: str) -> int:
@@ -26,20 +27,21 @@ def moment(text: str) -> int:
     return int((value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp())
 
 
-def day(text: str) -> date:
+def day(text: str) -> str:
+    """As the ledger writes it."""
+    return _taken(usage_queries.day_of, text, "day")
+
+
+def days(first: str | None, last: str | None, today: date) -> tuple[str, str]:
+    """Both ends of a range, as the control plane reads them."""
+    return _taken(usage_queries.day_range, first, last, today)
+
+
+def _taken[**P, T](read: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
     try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter("a day such as 2027-01-31 is expected") from None
-
-
-def check_range(first: date, last: date) -> None:
-    if not 0 <= (last - first).days <= _MOST_DAYS:
-        raise typer.BadParameter(f"--from must not be after --to, and at most {_MOST_DAYS} days before it")
-
-
-def compact(value: date) -> str:
-    return value.strftime("%Y%m%d")
+        return read(*given, **named)
+    except GatewayError as error:
+        raise typer.BadParameter(re.sub(r"`(\w+)`", r"--\1", error.message)) from None
 
 
 def items(given: list[str] | None) -> tuple[str, ...]:

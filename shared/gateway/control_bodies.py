@@ -59,7 +59,7 @@ class NewKey(Terms):
 
 
 class KeyChange(Terms):
-    """What to change; members that are absent stay, null takes a limit away."""
+    """What to change; members that are absent stay, those of a budget too, null takes a limit away."""
 
     name: str = ""
     status: Literal["active", "disabled"] = "active"
@@ -108,7 +108,7 @@ def _fields(body: Terms, named: set[str]) -> dict[str, Any]:
     for name in named:
         value = getattr(body, name)
         if name == "budget":
-            fields |= _budget(value)
+            fields |= _budget(value, set(Budget.model_fields) if isinstance(body, NewKey) else None)
         elif name in _LISTS:
             fields[name] = tuple(value or ())
         elif name in _MOMENTS:
@@ -118,11 +118,15 @@ def _fields(body: Terms, named: set[str]) -> dict[str, Any]:
     return fields
 
 
-def _budget(budget: Budget | None) -> dict[str, Any]:
-    if budget is None:
+def _budget(budget: Budget | None, members: set[str] | None) -> dict[str, Any]:
+    """Of these members; None: of those that the body has. A limit that is taken away takes its period along."""
+    named = members or (set() if budget is None else budget.model_fields_set)
+    if budget is None or (budget.limit_usd is None and named == {"limit_usd"}):
         return {"budget_period": "none", "budget_limit_nano": None}
-    limit = None if budget.limit_usd is None else nano_from_usd(budget.limit_usd)
-    return {"budget_period": budget.period, "budget_limit_nano": limit}
+    terms: dict[str, Any] = {"budget_period": budget.period} if "period" in named else {}
+    if "limit_usd" in named:
+        terms["budget_limit_nano"] = None if budget.limit_usd is None else nano_from_usd(budget.limit_usd)
+    return terms
 
 
 def _moment(name: str, value: int | str | None) -> int | None:

@@ -8,7 +8,7 @@ import contextlib
 import hmac
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -142,13 +142,14 @@ class KeyRegistry:
         check_terms(terms)
         changed = replace(record, **terms.fields(), status=status or record.status, version=record.version + 1)
         if status is not None:
-            await self._ledger.set_key_status(record.acct, kid, status)
-        kids: Sequence[str] = ()
+            await self._set_status(changed)
+        kids: Collection[str] = ()
         if not set(_IN_LEDGER).isdisjoint(changes):
             kids = await self._ledger.change_limits(record.acct, self._limits(changed))
         elif not set(_OF_ACCOUNT).isdisjoint(changes):
             kids = await self._ledger.account_kids(record.acct)
-        await self._put(changed)
+        if (await self._put_again(changed)).status == "revoked":
+            raise _conflict("The key was revoked meanwhile.")
         await self._spread({name: getattr(changed, name) for name in _OF_ACCOUNT}, [k for k in kids if k != kid])
         return changed
 
@@ -166,7 +167,9 @@ class KeyRegistry:
         ended: KeyStatus = old.status if overlap_s else "revoked"
         if not overlap_s:
             await self._ledger.set_key_status(old.acct, kid, ended)
-        await self._put(replace(old, replaced_by=fresh.kid, expires_at=end, status=ended, version=old.version + 1))
+        await self._put_again(
+            replace(old, replaced_by=fresh.kid, expires_at=end, status=ended, version=old.version + 1)
+        )
         return issued
 
     async def page(self, cursor: str | None = None) -> tuple[Sequence[KeyRecord], str | None]:
@@ -177,7 +180,23 @@ class KeyRegistry:
         for kid in kids:
             sibling = await self._keys.resolve(kid)
             if sibling is not None and sibling.status != "revoked":
-                await self._put(replace(sibling, **limits, version=sibling.version + 1))
+                await self._put_again(replace(sibling, **limits, version=sibling.version + 1))
+
+    async def _set_status(self, record: KeyRecord) -> None:
+        try:
+            await self._ledger.set_key_status(record.acct, record.kid, record.status)
+        except StoreConflict:
+            if (await self._ledger.account_kids(record.acct)).get(record.kid) == "revoked":
+                raise _conflict("The key was revoked meanwhile.") from None
+            raise
+
+    async def _put_again(self, record: KeyRecord) -> KeyRecord:
+        """The record as it stands afterwards: revoked where somebody revoked it since it was read. A revocation writes
+        the ledger first, so that one which is not seen here writes its own record after this one."""
+        await self._put(record)
+        if record.status != "revoked" and (await self._ledger.account_kids(record.acct)).get(record.kid) == "revoked":
+            return await self._put(replace(record, status="revoked", version=record.version + 1))
+        return record
 
     async def _write(self, record: KeyRecord, *, overwrite: bool) -> None:
         # a state whose record is refused holds nothing and admits nobody

@@ -28,9 +28,9 @@ _LIMITS = (
     "max_concurrency",
     "budget_limit_nano",
     "max_output_tokens",
-    "not_before",
-    "expires_at",
 )
+_MOMENTS = ("not_before", "expires_at")
+LATEST = 253_402_300_799  # the last second of the year 9999: what is beyond was meant in milliseconds
 _LARGEST = 2**53 - 1  # exact in JSON everywhere; as nano-dollars about nine million
 _MOST_HOLDS = 1_000
 _LONGEST_NAME = 200
@@ -75,6 +75,10 @@ def check_terms(terms: KeyTerms) -> None:
         value = getattr(terms, name)
         if value is not None and (type(value) is not int or not 0 <= value <= _LARGEST):
             raise _wrong(name, f"must be an integer from 0 to {_LARGEST}, or absent for no limit")
+    for name in _MOMENTS:
+        value = getattr(terms, name)
+        if value is not None and (type(value) is not int or not 0 <= value <= LATEST):
+            raise _wrong(name, "must lie in the years 1970 to 9999: epoch seconds, or absent for no limit")
     if terms.max_concurrency is not None and terms.max_concurrency > _MOST_HOLDS:
         raise _wrong("max_concurrency", f"must be at most {_MOST_HOLDS}")
     if terms.budget_period not in get_args(Period):

@@ -76,9 +76,8 @@ class DynamoLedger:
         await self._write("update_item", join_update(self._table, record))
 
     async def set_key_status(self, acct: str, kid: str, status: KeyStatus) -> None:
-        """StoreConflict where the account does not exist."""
         if not await self._write("update_item", status_update(self._table, acct, kid, status)):
-            raise StoreConflict(f"the account {acct} has no state")
+            raise StoreConflict(f"the account {acct} has no state, or its key {kid} is revoked")
 
     async def change_limits(self, acct: str, limits: AccountLimits) -> Sequence[str]:
         operation = secrets.token_hex(8)
@@ -93,9 +92,9 @@ class DynamoLedger:
                 return list(state["kids"])
         raise StoreUnavailable(f"the limits of {acct} are being changed by others")
 
-    async def account_kids(self, acct: str) -> Sequence[str]:
+    async def account_kids(self, acct: str) -> Mapping[str, KeyStatus]:
         state = await self._state(acct)
-        return [] if state is None else list(state["kids"])
+        return {} if state is None else state["kids"]
 
     async def admit(self, admission: Admission) -> Admitted | Refused:
         limits, period = limits_of(admission), admission.period

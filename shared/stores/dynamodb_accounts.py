@@ -34,8 +34,12 @@ def join_update(table: str, record: KeyRecord) -> dict[str, Any]:
 
 
 def status_update(table: str, acct: str, kid: str, status: KeyStatus) -> dict[str, Any]:
-    parts = {"UpdateExpression": "SET #kids.#kid = :status", "ConditionExpression": "attribute_exists(#pk)"}
-    return _on_state(table, acct, parts, {"status": status}, {"kid": kid})
+    """Whoever revokes a key does so for ever: no other status that is on its way then arrives after it."""
+    condition, values = "attribute_exists(#pk)", {"status": status}
+    if status != "revoked":
+        condition, values = f"{condition} AND NOT #kids.#kid = :revoked", {**values, "revoked": "revoked"}
+    parts = {"UpdateExpression": "SET #kids.#kid = :status", "ConditionExpression": condition}
+    return _on_state(table, acct, parts, values, {"kid": kid})
 
 
 def limits_update(table: str, acct: str, state: Item, limits: AccountLimits, operation: str) -> dict[str, Any]:

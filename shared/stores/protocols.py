@@ -233,14 +233,15 @@ class Ledger(Protocol):
     async def open_account(self, record: KeyRecord, *, period: str) -> None:
         """Make the account's state, or add the kid to it; runs before the registry record is written. Repeatable."""
 
-    async def set_key_status(self, acct: str, kid: str, status: KeyStatus) -> None: ...
+    async def set_key_status(self, acct: str, kid: str, status: KeyStatus) -> None:
+        """StoreConflict where the account does not exist, and where the key is revoked: that is for ever."""
 
     async def change_limits(self, acct: str, limits: AccountLimits) -> Sequence[str]:
         """Move the limits under the running counters, which stay; a period of another kind replaces the running one.
         Returns the kids of the account. StoreConflict where it does not exist."""
 
-    async def account_kids(self, acct: str) -> Sequence[str]:
-        """The kids of an account, whatever their status; none where it does not exist."""
+    async def account_kids(self, acct: str) -> Mapping[str, KeyStatus]:
+        """The kids of an account with their status; none where it does not exist."""
 
     async def admit(self, admission: Admission) -> Admitted | Refused: ...
 

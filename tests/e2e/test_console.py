@@ -496,6 +496,9 @@ def test_a_phone_never_scrolls_sideways(phone, gateway):
     )
     assert browser.run(widths) == [390, 390]
     assert violations(browser) == []
+    create(browser, "W" * 200)
+    assert browser.run(widths) == [390, 390]
+    browser.click("#issued-done")
     browser.screenshot(SHOTS / "phone.png")
     browser.click("#key-new")
     browser.sees("#key-dialog-title", "New key")

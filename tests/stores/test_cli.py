@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from click.testing import Result
 from msgspec.structs import replace
+from rich.console import Console
 from typer.testing import CliRunner
 
 from infra.cli.app import app
+from infra.cli.output import key_table
 from infra.local.aws import EmbeddedAws
 from shared.gateway.keyring import KeyDirectory, parse_key
 from shared.gateway.money import usd
@@ -102,6 +104,16 @@ def test_a_new_keys_text_stands_alone_on_its_line(operator: Operator) -> None:
     keys = [line for line in result.stdout.splitlines() if parse_key(line)]
     assert len(keys) == 1
     assert keys[0] not in operator.run("keys", "list").output
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_kid_is_never_cut_by_a_narrow_terminal(operator: Operator, width: int) -> None:
+    record = operator.record(operator.json("keys", "create", "x" * 60, "--models", "gemini-2.5-flash,b*")["kid"])
+    console = Console(width=width, file=io.StringIO())
+    console.print(key_table([record]))
+    shown = console.file.getvalue()
+    assert f"│ {record.kid} │" in shown
+    assert "…" not in shown.partition("┡")[2]
 
 
 def test_keys_are_listed_and_revoked(operator: Operator) -> None:
@@ -238,6 +250,8 @@ def test_the_requests_of_a_day(operator: Operator) -> None:
         (["usage", "--by", "week"], "day, model or key"),
         (["usage", "--from", "2027-01-02", "--to", "2027-01-01"], "--from"),
         (["usage", "--from", "2025-01-01", "--to", "2027-01-01"], "366"),
+        (["usage", "--to", "9999-99-99"], "2027-01-31"),
+        (["keys", "create", "x", "--expires-at", "9999-12-31T23:59:59-10:00"], "9999"),
         (["usage", "requests", "--key", "x", "--day", "15.1.2027"], "2027-01-31"),
         (["usage", "requests", "--key", "x"], "--day"),
     ],
@@ -245,6 +259,20 @@ def test_the_requests_of_a_day(operator: Operator) -> None:
 def test_wrong_usage_ends_with_2_and_says_what_is_wrong(operator: Operator, arguments: list[str], words: str) -> None:
     assert words in operator.run(*arguments, expect=2).stderr
     assert operator.json("keys", "list")["data"] == []
+
+
+@pytest.mark.parametrize("span", [("--to", "0001-01-05"), ("--from", "0987-01-05", "--to", "0987-01-05")])
+def test_days_of_long_ago_have_no_usage(operator: Operator, span: tuple[str, ...]) -> None:
+    kid = operator.json("keys", "create", "one")["kid"]
+    operator.use(operator.record(kid), "09870105")
+    found = operator.json("usage", *span)["data"]
+    assert [row["day"] for row in found] == (["0987-01-05"] if "--from" in span else [])
+
+
+def test_a_record_that_expires_after_the_year_9999_hides_no_other(operator: Operator) -> None:
+    record = operator.record(operator.json("keys", "create", "one")["kid"])
+    asyncio.run(operator.keys.put(replace(record, kid="old", expires_at=2**53 - 1)))
+    assert record.kid in operator.run("keys", "list").stdout
 
 
 @pytest.mark.parametrize("arguments", [["keys", "revoke", "nobody"], ["usage", "--key", "nobody"]])

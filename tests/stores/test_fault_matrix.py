@@ -232,7 +232,7 @@ async def test_another_kind_of_period_keeps_what_was_spent(bench: Bench) -> None
 async def test_limits_of_nobody_cannot_be_changed(bench: Bench) -> None:
     with pytest.raises(StoreConflict):
         await bench.ledger.change_limits("nobody", AccountLimits(1, 1, "all"))
-    assert await bench.ledger.account_kids("nobody") == []
+    assert await bench.ledger.account_kids("nobody") == {}
 
 
 # --- many environments at once

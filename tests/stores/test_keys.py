@@ -266,6 +266,50 @@ async def test_a_key_is_issued_used_and_revoked(
     assert caught.value.kind == "not_found"
 
 
+class RevokedOnceRead:
+    """A key store in which somebody else revokes each key as soon as it was read."""
+
+    def __init__(self, store: KeyStore, others: KeyRegistry) -> None:
+        self._store = store
+        self._others = others
+        self.page = store.page
+        self.put = store.put
+
+    async def resolve(self, kid: str) -> KeyRecord | None:
+        record = await self._store.resolve(kid)
+        await self._others.revoke(kid)
+        return record
+
+
+@pytest.mark.parametrize("work", ["change", "enable", "limit", "rotate", "spread"])
+async def test_a_key_that_is_revoked_while_it_is_changed_stays_revoked(
+    store: KeyStore, secret_store: SecretsManagerStore, aws: Aws, table: str, work: str
+) -> None:
+    ledger, bench = DynamoLedger(aws, table), Bench(aws, table)
+    others = KeyRegistry(store, secret_store, ledger)
+    record, text = await others.issue(KeyTerms("leaked", endpoints=("admin", "chat")))
+    registry = KeyRegistry(RevokedOnceRead(store, others), secret_store, ledger)
+    if work == "spread":
+        fresh, _ = await others.rotate(record.kid)
+        assert (await KeyRegistry(store, secret_store, ledger).change(fresh.kid, {"rpm": 1})).rpm == 1
+        await registry._spread({"rpm": 2}, [record.kid])
+    elif work == "rotate":
+        fresh, _ = await registry.rotate(record.kid)
+        assert isinstance(await ledger.admit(bench.request(fresh)), Admitted)
+    else:
+        changes = {"change": {"name": "n"}, "enable": {}, "limit": {"budget_limit_nano": 5}}[work]
+        with pytest.raises(GatewayError) as caught:
+            await registry.change(record.kid, changes, "active" if work == "enable" else None)
+        assert caught.value.reason == "conflict"
+    held = await store.resolve(record.kid)
+    assert held is not None
+    assert held.status == "revoked"
+    assert bench.state(record)["kids"][record.kid] == "revoked"
+    key = parse_key(text)
+    assert key is not None
+    assert await KeyDirectory(store, secret_store).lookup(key) is None
+
+
 async def test_the_state_exists_before_the_record(
     store: KeyStore, secret_store: SecretsManagerStore, aws: Aws, monkeypatch: pytest.MonkeyPatch
 ) -> None:

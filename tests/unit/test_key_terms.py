@@ -40,6 +40,9 @@ def test_absent_and_zero_are_limits_too(name: str, value: Any) -> None:
         ("budget_period", "week"),
         ("max_concurrency", 1_001),
         ("expires_at", -1),
+        ("expires_at", 1_798_761_600_000),
+        ("not_before", 253_402_300_800),
+        ("not_before", True),
     ],
 )
 def test_what_is_wrong_is_named(name: str, value: Any) -> None:

@@ -409,6 +409,18 @@ def test_every_metric_of_ours_that_is_watched_is_written_somewhere() -> None:
     assert [name for name in {*alarms, *shown, *searched} if f'"{name}"' not in code] == []
 
 
+def test_a_formula_that_adds_metrics_of_different_lines_fills_those_that_are_missing() -> None:
+    """CloudWatch's arithmetic has no value where one side has none: without refusals there was no error rate."""
+    alarms = load("infra/observability.yaml")["Resources"]
+    for alarm in ("ServerErrorAlarm", "UpstreamLimitAlarm"):
+        formula = alarms[alarm]["Properties"]["Metrics"][0]["Expression"]
+        bare = re.sub(r"FILL\((\w+), 0\)", "filled", formula)
+        assert not re.search(r"\b(refusals|limited|exhausted)\b", bare), formula
+    assert not re.search(
+        r"(?<!FILL\()\brequests\b", alarms["ServerErrorAlarm"]["Properties"]["Metrics"][0]["Expression"]
+    )
+
+
 def test_the_dashboard_is_json_and_shows_the_gateways_own_metrics() -> None:
     text, names = load("infra/observability.yaml")["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
     for name in re.findall(r"\$\{([^}]+)\}", text):
@@ -416,6 +428,11 @@ def test_the_dashboard_is_json_and_shows_the_gateways_own_metrics() -> None:
     widgets = json.loads(text)["widgets"]
     shown = json.dumps(widgets)
     assert {"Requests", "TtftMs", "CostNanoUsd", "UpstreamErrors"} <= set(re.findall(r"[A-Z][A-Za-z]+", shown))
+    # DynamoDB publishes others, such as ThrottledRequests, for each operation of a table only
+    of_tables = {line[1] for widget in widgets for line in widget["properties"]["metrics"] if line[0] == "AWS/DynamoDB"}
+    assert of_tables == {f"Consumed{kind}CapacityUnits" for kind in ("Read", "Write")} | {
+        f"{kind}ThrottleEvents" for kind in ("Read", "Write")
+    }
     for widget in widgets:
         assert widget["x"] + widget["width"] <= 24
 

@@ -67,14 +67,16 @@ class Stores:
 
     async def set_key_status(self, acct: str, kid: str, status: KeyStatus) -> None:
         self._reach()
+        if self.statuses[acct].get(kid) == "revoked" != status:
+            raise StoreConflict(kid)
         self.statuses[acct][kid] = status
 
     async def change_limits(self, acct: str, limits: AccountLimits) -> Sequence[str]:
         self.limits[acct] = limits
         return list(self.statuses[acct])
 
-    async def account_kids(self, acct: str) -> Sequence[str]:
-        return list(self.statuses[acct])
+    async def account_kids(self, acct: str) -> Mapping[str, KeyStatus]:
+        return self.statuses[acct]
 
     async def daily(self, acct: str, first_day: str, last_day: str) -> Sequence[UsageTotal]:
         self._reach()

@@ -146,6 +146,20 @@ async def test_a_change_touches_what_it_names_only(plane: Plane) -> None:
     assert kid not in plane.stores.limits  # the ledger's limits were not named
     await plane.ask("PATCH", f"/admin/keys/{kid}", {"budget": {"period": "day", "limit_usd": "7.5"}})
     assert plane.stores.limits[kid] == AccountLimits(7_500_000_000, None, TODAY)
+    await plane.ask("PATCH", f"/admin/keys/{kid}", {"budget": {"limit_usd": "8"}})
+    assert plane.stores.limits[kid] == AccountLimits(8_000_000_000, None, TODAY)  # still that of a day
+    await plane.ask("PATCH", f"/admin/keys/{kid}", {"budget": {"period": "none"}})
+    assert plane.stores.limits[kid] == AccountLimits(8_000_000_000, None, "all")
+    await plane.ask("PATCH", f"/admin/keys/{kid}", {"budget": {"period": "day"}})
+    await plane.ask("PATCH", f"/admin/keys/{kid}", {"budget": {}})
+    assert plane.stores.limits[kid] == AccountLimits(8_000_000_000, None, TODAY)
+    await plane.ask("PATCH", f"/admin/keys/{kid}", {"budget": {"limit_usd": None}})
+    assert plane.stores.limits[kid] == AccountLimits(None, None, "all")
+    assert await plane.error("PATCH", f"/admin/keys/{kid}", {"budget": {"period": "day"}}) == (
+        *(400, "invalid_value"),
+        "budget.limit_usd",
+    )
+    await plane.ask("PATCH", f"/admin/keys/{kid}", {"budget": {"period": "day", "limit_usd": "7.5"}})
     await plane.ask("PATCH", f"/admin/keys/{kid}", {"budget": None, "rpm": None, "models": []})
     assert plane.stores.limits[kid] == AccountLimits(None, None, "all")
     record = plane.stores.records[kid]
@@ -196,7 +210,7 @@ async def test_a_rotation_keeps_account_and_terms(plane: Plane) -> None:
     # the account's limits are those of both
     await plane.ask("PATCH", f"/admin/keys/{fresh['kid']}", {"rpm": 5, "budget": {"limit_usd": "1"}, "name": "n"})
     old = plane.stores.records[made["kid"]]
-    assert (old.rpm, old.budget_limit_nano, old.budget_period, old.name) == (5, 1_000_000_000, "none", "made")
+    assert (old.rpm, old.budget_limit_nano, old.budget_period, old.name) == (5, 1_000_000_000, "month", "made")
 
 
 async def test_a_rotation_without_overlap_ends_the_old_key(plane: Plane) -> None:

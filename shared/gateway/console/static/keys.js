@@ -5,6 +5,7 @@ import { alertIn, at, confirmed, copy, el, fill, say } from "./dom.js";
 import { count, money, nano } from "./money.js";
 
 const OVERLAP_H = 24;
+const LATEST = 253_402_300_799; // the last second of the year 9999; a record of before that was checked may lie beyond
 
 // `failed(error)` hears of what goes wrong, `issued(key)` of a fresh key for clients, `changed()` of every change. `own` is
 // the kid of the key that is signed in.
@@ -180,7 +181,7 @@ function scope(record) {
 }
 
 function day(seconds) {
-  return new Date(seconds * 1000).toISOString().slice(0, 10);
+  return new Date(Math.min(seconds, LATEST) * 1000).toISOString().slice(0, 10);
 }
 
 // The form as the API takes it; an empty field is left out and means no limit.
