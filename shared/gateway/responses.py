@@ -14,6 +14,8 @@ from shared.gateway.context import out_of_time
 from shared.gateway.telemetry import log
 from shared.json_codec import encode
 
+_LAST_WORDS_S = 1.5  # after the deadline, for a client to take them; the rest of what is kept back is the settlement's
+
 Settle = Callable[[], Awaitable[None]]
 
 
@@ -134,20 +136,28 @@ class EventStream(Response):
             self._first.result()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        line = Line(send, self._heartbeat, self._heartbeat_s, self._made)
+        """A client that has stopped reading is left after the deadline: its connection may stay as long as it likes,
+        the upstream's and the reservation may not."""
         try:
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            line.open(late=self._first is not None and not self._first.done())
-            try:
-                await self._relay(line)
-            finally:
-                await line.close()
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            async with asyncio.timeout(self._deadline_s() + _LAST_WORDS_S):
+                await self._send_all(send)
+        except TimeoutError:
+            log("client_stopped_reading", level=30)
         finally:
             try:
                 await self._leave_frames()
             finally:
                 await self._after()
+
+    async def _send_all(self, send: Send) -> None:
+        line = Line(send, self._heartbeat, self._heartbeat_s, self._made)
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        line.open(late=self._first is not None and not self._first.done())
+        try:
+            await self._relay(line)
+        finally:
+            await line.close()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _leave_frames(self) -> None:
         """Whoever makes the frames notes what the answer used when they are closed, also those that nobody took: a

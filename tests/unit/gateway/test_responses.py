@@ -6,6 +6,7 @@ import pytest
 from starlette.background import BackgroundTask
 
 from shared.errors import GatewayError
+from shared.gateway import responses
 from shared.gateway.responses import EventStream, Settled, json_response
 
 
@@ -247,3 +248,46 @@ async def test_a_whole_answer_is_settled_once_after_its_last_byte(made):
     await run(made(sent), sent)
     assert [message["type"] for message in sent.messages] == ["http.response.start", "http.response.body"]
     assert sent.settled == 1
+
+
+@pytest.mark.parametrize("taken", range(4))
+@pytest.mark.parametrize("failure", [None, GatewayError("upstream_interrupted", "Broken.")])
+async def test_a_client_that_stops_reading_is_left_after_the_deadline(monkeypatch, taken, failure):
+    """Wherever it stops: in the frames, in the last words, at the end. The upstream is let go, and all is settled."""
+    monkeypatch.setattr(responses, "_LAST_WORDS_S", 0.05)
+    done = []
+
+    async def frames():
+        try:
+            yield b"one"
+            yield b"two"
+            if failure is not None:
+                raise failure
+        finally:
+            done.append("upstream left")
+
+    messages = []
+
+    async def send(message):
+        if len(messages) == taken:
+            await asyncio.sleep(60)
+        messages.append(message)
+
+    async def after():
+        done.append("settled")
+
+    end = asyncio.get_running_loop().time() + 0.05
+    stream = EventStream(
+        frames(),
+        headers={},
+        heartbeat=b"",
+        heartbeat_s=5,
+        deadline_s=lambda: max(0.0, end - asyncio.get_running_loop().time()),
+        failed=lambda error: b"failed",
+        after=after,
+    )
+    await stream.first(1.0)
+    async with asyncio.timeout(2):
+        await stream({}, None, send)
+    assert done == ["upstream left", "settled"]
+    assert len(messages) == taken
