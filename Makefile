@@ -12,7 +12,7 @@ include infra/build.mk
 .PHONY: help setup run test lint check bench fuzz soak function-url emulator catalog lock build deploy deploy-edge deploy-observability deploy-local smoke logs clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 24
 
 setup: ## .venv with the locked requirements
 	@infra/local/bootstrap.sh

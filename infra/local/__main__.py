@@ -1,5 +1,10 @@
-"""`make run`: the gateway on a laptop, with AWS embedded and, without a Gemini key, the emulator as upstream."""
+"""`make run`: the gateway on a laptop, with AWS embedded and, without a Gemini key, the emulator as upstream.
 
+Environment: GATEWAY_HOST and GATEWAY_PORT (127.0.0.1, 8080), GATEWAY_STATE_DIR (.local), GEMINI_API_KEY (one key, or
+several separated by commas), GEMINI_BASE_URL, LOG_LEVEL (WARNING), and the variables of the functions in template.yaml.
+"""
+
+import argparse
 import os
 import signal
 import socket
@@ -85,6 +90,9 @@ def _terminated(number: int, frame: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(
+        "python -m infra.local", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     signal.signal(signal.SIGTERM, _terminated)
     try:
         sys.exit(main(os.environ))

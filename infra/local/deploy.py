@@ -3,11 +3,12 @@
 A real `sam build` and `sam deploy` onto ministack with its IAM switched on, then the deployed functions served by the
 local edge until Ctrl-C. Every run begins with nothing.
 
-Environment: SHAPE (per-endpoint or single), LOCAL_EDGE_PORT and LOCAL_AWS_PORT (free ones if unset), GATEWAY_STATE_DIR
-(default .local; everything stands in its folder `deploy`), GEMINI_API_KEY and GEMINI_BASE_URL (without both, the
-bundled emulator is the upstream). SIGHUP reads the stacks anew after a `sam deploy` of your own.
+Environment: SHAPE (per-endpoint or single), LOCAL_EDGE_PORT (8081, or a free one) and LOCAL_AWS_PORT (a free one),
+GATEWAY_STATE_DIR (default .local; everything stands in its folder `deploy`), GEMINI_API_KEY and GEMINI_BASE_URL
+(without both, the bundled emulator is the upstream). SIGHUP reads the stacks anew after a `sam deploy` of your own.
 """
 
+import argparse
 import json
 import os
 import shutil
@@ -252,6 +253,9 @@ def main(environ: Mapping[str, str]) -> int:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(
+        "python -m infra.local.deploy", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     try:
         sys.exit(main(os.environ))
     except ConfigurationError as error:

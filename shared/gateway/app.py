@@ -162,7 +162,8 @@ class Endpoint:
         self._row = row
         self._methods = frozenset(row.methods) | ({"HEAD"} if "GET" in row.methods else frozenset())
         self._dialect = load(row.dialect)
-        self._of_several = row.action in ("files", "file") or row.endpoint == "models"  # kinds of clients
+        # kinds of clients
+        self._of_several = row.action in ("files", "file", "native_elsewhere") or row.endpoint == "models"
         self._query_key = row.endpoint in ("native", "models")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -213,12 +214,15 @@ def _respelled(request: Request, row: Row) -> bool:
 
 
 def _spoken(request: Request, row: Row) -> str:
-    """The dialect of an answer: `/v1/models` and `/v1/files` are each one path for three kinds of clients."""
+    """The dialect of an answer: `/v1/models` and `/v1/files` are each one path for three kinds of clients. What Google
+    keeps elsewhere stands under v1 beside what OpenAI does, such as `/v1/batches`."""
     if row.action in ("files", "file"):
         if speaks_anthropic(request):
             return "anthropic_messages"
         if request.method != "POST" and speaks_google(request):
             return "gemini_native"
+    if row.action == "native_elsewhere" and row.path.startswith("/v1/") and not speaks_google(request):
+        return "anthropic_messages" if speaks_anthropic(request) else "openai_chat"
     if row.endpoint != "models" or row.dialect == "gemini_native":
         return row.dialect
     if speaks_anthropic(request):

@@ -20,8 +20,9 @@ def refusal(refused: Refused, request_id: str = "") -> GatewayError:
             return GatewayError("budget_exhausted", _MESSAGES["budget"], limits=refused.limits)
         case "rate" | "tokens" | "concurrency":
             kind: ErrorKind = "concurrency_limited" if refused.kind == "concurrency" else "rate_limited"
-            wait = refused.retry_after or 1.0
-            return GatewayError(kind, _MESSAGES[refused.kind], retry_after=wait, limits=refused.limits)
+            wait = refused.retry_after
+            message = f"{_MESSAGES[refused.kind]} {_advice(wait)}"
+            return GatewayError(kind, message, retry_after=wait, limits=refused.limits)
         case "key_inactive":
             return GatewayError("authentication", "Incorrect API key provided.")
         case "duplicate_running":
@@ -38,6 +39,11 @@ def refusal(refused: Refused, request_id: str = "") -> GatewayError:
             return GatewayError(
                 "unavailable", "The request could not be admitted now.", retry_after=refused.retry_after or 1.0
             )
+
+
+def _advice(wait: float | None) -> str:
+    """A limit of 0 is one that no waiting opens."""
+    return "Its limit is 0." if wait is None else f"Please try again in {max(1, -int(-wait // 1))} s."
 
 
 def period_of(record: KeyRecord, day: str) -> str:

@@ -91,15 +91,15 @@ class MediaLife:
         endpoint: str,
         *,
         forms: bool = False,
+        json: bool = True,
         default_model: str = "",
         max_values: int = MAX_NODES,
     ) -> Asked:
-        """Authenticate, read, resolve. `forms`: the body may be multipart; JSON of at most `max_values` values it may
-        always be."""
+        """Authenticate, read, resolve. The body may be a form, JSON (of at most `max_values` values), or both."""
         services, settings = self.services, self.services.settings
         key = await services.authenticator.principal(request, exchange.source_ip, endpoint)
         body: Mapping[str, Any] | Form
-        if forms and is_form(request):
+        if not json or (forms and is_form(request)):
             body = await read_form(request, settings.max_body_bytes)
             if HEADER in request.headers:
                 adopt(request, key, exchange, body.content())

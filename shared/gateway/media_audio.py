@@ -15,7 +15,6 @@ from shared.dialects.openai_media.members import Form
 from shared.dialects.openai_media.speech import Speaker, SpeechJob
 from shared.dialects.openai_media.transcript import TranscriptRenderer, transcript
 from shared.dialects.openai_media.transcription import Task, TranscriptionJob
-from shared.errors import GatewayError
 from shared.gateway.budgets import estimate
 from shared.gateway.context import Exchange, in_time
 from shared.gateway.media import Asked, MediaCall, MediaLife
@@ -80,7 +79,7 @@ class Transcripts:
         return await self._serve(request, exchange, endpoint, "translate")
 
     async def _serve(self, request: Request, exchange: Exchange, endpoint: str, task: Task) -> Response:
-        asked = await self._life.ask(request, exchange, endpoint, forms=True)
+        asked = await self._life.ask(request, exchange, endpoint, json=False)
         job = _job(asked, task)
         settings = self._life.services.settings
         bound = estimate(
@@ -115,6 +114,5 @@ class Transcripts:
 
 
 def _job(asked: Asked, task: Task) -> TranscriptionJob:
-    if not isinstance(asked.body, Form):
-        raise GatewayError("unsupported_media_type", "The request body must be multipart/form-data.")
+    assert isinstance(asked.body, Form)
     return transcription.parse(asked.body, task, asked.context)

@@ -39,13 +39,15 @@ class Painter:
         return await self._serve(asked, images.edit(asked.body, asked.context), exchange, endpoint)
 
     async def vary(self, request: Request, exchange: Exchange, dialect: Dialect, endpoint: str) -> Response:
-        asked = await self._ask(request, exchange, endpoint)
-        if not isinstance(asked.body, Form):
-            raise GatewayError("unsupported_media_type", "The request body must be multipart/form-data.")
+        asked = await self._ask(request, exchange, endpoint, json=False)
+        assert isinstance(asked.body, Form)
         return await self._serve(asked, images.variation(asked.body, asked.context), exchange, endpoint)
 
-    async def _ask(self, request: Request, exchange: Exchange, endpoint: str, *, forms: bool = True) -> Asked:
-        return await self._life.ask(request, exchange, endpoint, forms=forms, default_model=images.DEFAULT_MODEL)
+    async def _ask(
+        self, request: Request, exchange: Exchange, endpoint: str, *, forms: bool = True, json: bool = True
+    ) -> Asked:
+        model = images.DEFAULT_MODEL
+        return await self._life.ask(request, exchange, endpoint, forms=forms, json=json, default_model=model)
 
     async def _serve(self, asked: Asked, job: ImageJob, exchange: Exchange, endpoint: str) -> Response:
         bound = estimate(job.request, asked.model, exchange.today, choices=job.count, default_output=_IMAGE_TOKENS)

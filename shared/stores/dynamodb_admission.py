@@ -171,7 +171,7 @@ def _full(admission: Admission, limits: Limits, image: Item, state: LimitState) 
     if tokens is not None and tokens.refuses(image.get("tat_t"), now):
         return Refused("tokens", tokens.wait_s(image.get("tat_t"), now), state)
     if len(image["holds"]) >= image["maxc"]:
-        return Refused("concurrency", _FULL_HOUSE_RETRY_S, state)
+        return Refused("concurrency", _FULL_HOUSE_RETRY_S if image["maxc"] else None, state)
     return None
 
 

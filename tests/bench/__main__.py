@@ -6,6 +6,7 @@ GROWTH=0        without the cost of growth; GROWTH=only: nothing else, printed o
 BENCH_LITELLM=  the Python of an environment that has LiteLLM, to measure it too
 """
 
+import argparse
 import os
 import sys
 import tempfile
@@ -56,4 +57,7 @@ def _print(console: Console, reached: list[Goal]) -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(
+        "python -m tests.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     sys.exit(main())

@@ -468,8 +468,11 @@ def test_broken_forms_are_400_in_openais_shape(post):
 
 
 def test_other_kinds_of_body_are_415_and_large_ones_413(post):
-    assert post("/v1/audio/transcriptions", json={"model": "whisper-1"}).status_code == 415
-    assert post("/v1/images/variations", json={}).status_code == 415
+    for path in ("/v1/audio/transcriptions", "/v1/audio/translations", "/v1/images/variations"):
+        for body in ({"json": {}}, {"json": {"model": "whisper-1"}}, {"data": {"model": "whisper-1"}}):
+            answer = post(path, **body)  # `data` alone is a form of the other kind, which was told to be JSON
+            assert answer.status_code == 415
+            assert "must be multipart/form-data" in answer.json()["error"]["message"]
     files = {"file": ("a.wav", WAV + bytes(6_000_000))}
     large = post("/v1/audio/transcriptions", data={"model": "whisper-1"}, files=files)
     assert (large.status_code, large.json()["error"]["code"]) == (413, "request_too_large")

@@ -150,6 +150,11 @@ async def test_an_answer_dearer_than_its_estimate_is_booked_in_full(bench: Bench
     assert refused == Refused("budget", limits=LimitState(budget_remaining_nano=0))
 
 
+async def test_no_waiting_opens_a_concurrency_of_none(bench: Bench) -> None:
+    key = await bench.account(max_concurrency=0)
+    assert await bench.admit(bench.request(key)) == Refused("concurrency", retry_after=None)
+
+
 async def test_the_concurrency_limit_is_exact(bench: Bench) -> None:
     key = await bench.account(max_concurrency=2)
     first, second, third = (bench.request(key) for _ in range(3))

@@ -6,7 +6,7 @@ import pytest
 
 from shared.dialects.gemini_native.errors import WIRE, error_body, render_error, unimplemented
 from shared.errors import ERROR_KINDS, GatewayError
-from tests.unit.gemini_native.conftest import OTHER_KEY, UPSTREAM_KEY
+from tests.unit.gemini_native.conftest import KEY, OTHER_KEY, UPSTREAM_KEY
 
 MODEL = "/v1beta/models/gemini-3.8-flash"
 SAY = {"contents": [{"parts": [{"text": "hello"}]}]}
@@ -120,6 +120,23 @@ async def test_what_is_not_here_is_said_in_googles_shape(world, method, path, st
     assert (got.status, error["code"]) == (status, status)
     assert set(error) <= {"code", "message", "status", "details"}
     assert world.sent == [] and world.ledger.rows == []
+
+
+@pytest.mark.parametrize("path", ["/v1/batches", "/v1/batches/batch_1/cancel"])
+async def test_a_path_that_googles_v1_shares_with_openai_is_refused_in_the_clients_words(world, path):
+    """A 501 in Google's shape was asked for again by OpenAI's SDKs, and read as a fault of the server."""
+    bearer = {"authorization": f"Bearer {KEY}"}
+    got = await world.send("POST", path, {}, headers=bearer)
+    assert (got.status, got.json["error"]["code"], got.json["error"]["type"]) == (
+        404,
+        "not_found",
+        "invalid_request_error",
+    )
+    assert "is not served by this gateway" in got.json["error"]["message"]
+    got = await world.send("POST", path, {}, headers={**bearer, "anthropic-version": "2023-06-01"})
+    assert (got.status, got.json["error"]["type"]) == (404, "not_found_error")
+    got = await world.send("POST", path, {}, headers={"x-goog-api-key": KEY})
+    assert (got.status, got.json["error"]["status"]) == (501, "UNIMPLEMENTED")
 
 
 async def test_an_unknown_key_reaches_nothing(world):
