@@ -53,14 +53,15 @@ class TierFactor(Struct, frozen=True):
 
 
 class Price(Struct, frozen=True):
-    """Everything that prices one model on one day. `search` is in nano-dollars per search query, or per grounded answer
-    where `search_per_answer`."""
+    """Everything that prices one model on one day. `search` and `maps` are in nano-dollars per query, or per grounded
+    answer where `search_per_answer`."""
 
     rates: Rates
     long: Rates | None
     tiers: Mapping[str, TierFactor]
     search: int
     search_per_answer: bool
+    maps: int
 
     def rates_for(self, prompt_tokens: int) -> Rates:
         return self.long if self.long is not None and prompt_tokens > LONG_PROMPT else self.rates
@@ -112,8 +113,10 @@ def cost_nano(usage: Usage, price: Price) -> int:
     amount = full * tier.percent
     for kind, count in cached.items():
         amount += count * _cached_rate(rates, tier, kind)
-    searches = min(usage.search_queries, 1) if price.search_per_answer else usage.search_queries
-    return _whole(amount) + price.search * searches
+    searches, maps = usage.search_queries, usage.map_queries
+    if price.search_per_answer:
+        searches, maps = min(searches, 1), min(maps, 1)
+    return _whole(amount) + price.search * searches + price.maps * maps
 
 
 def estimate_nano(price: Price, input_tokens: int, output_tokens: int, *, service_tier: str = "") -> int:
@@ -166,13 +169,14 @@ def _band(model: str, today: date) -> int:
 
 @cache
 def _price(model: str, band: int) -> Price:
-    _, rates, long, tiers, search, search_per_answer = PRICES[model][band]
+    _, rates, long, tiers, search, search_per_answer, maps = PRICES[model][band]
     return Price(
         rates=Rates(*rates),
         long=Rates(*long) if long else None,
         tiers={name: TierFactor(*factor) for name, factor in TIERS[tiers].items()},
         search=search,
         search_per_answer=search_per_answer,
+        maps=maps,
     )
 
 

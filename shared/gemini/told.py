@@ -33,6 +33,7 @@ class ToldHop:
         self.finish = ""  # the upstream's word
         self.block_reason: str | None = None  # "" for a prompt that was blocked without a word
         self.grounding: Mapping[str, Any] = {}
+        self.pages_read = False  # by the tool for links of the request
         self.token: str | None = None
         self.token_is_fresh = False  # nothing came after it
         self.usage_is_last = False  # no content and no finish after the latest counts
@@ -47,6 +48,8 @@ class ToldHop:
             self.token, self.token_is_fresh = token, True
         if isinstance(grounding := candidate.get("groundingMetadata"), dict) and grounding:
             self.grounding = grounding  # the last that is not empty: it is {} on all chunks but one
+        if candidate.get("urlContextMetadata"):
+            self.pages_read = True
         return settled
 
     def read_feedback(self, feedback: Any) -> None:
@@ -78,10 +81,10 @@ class ToldHop:
                 reasoning_tokens=estimate_tokens(thoughts),
                 estimated=self.chunk_seen,
             )
-        searches = search_queries(self.grounding) if self.grounding else 0
-        if outdated or searches:
-            return replace(counted, search_queries=searches, estimated=counted.estimated or outdated)
-        return counted
+        if not outdated and not self.grounding:
+            return counted
+        searches, maps = search_queries(self.grounding, pages_read=self.pages_read)
+        return replace(counted, search_queries=searches, map_queries=maps, estimated=counted.estimated or outdated)
 
 
 class Told:

@@ -213,6 +213,8 @@ def test_searches_cost_by_query_from_3_on_and_by_answer_on_2_5_in_every_tier() -
     assert cost("gemini-3.8-flash", search_queries=3, service_tier="flex") == usd(3 * 0.014)
     assert cost("gemini-2.5-flash", search_queries=3) == usd(0.035)
     assert cost("gemini-2.5-flash", search_queries=0) == 0
+    assert cost("gemini-3.8-flash", map_queries=3) == usd(3 * 0.014)
+    assert cost("gemini-2.5-flash", map_queries=3) == usd(0.025)
 
 
 def test_rounding_up_happens_once() -> None:
@@ -220,7 +222,7 @@ def test_rounding_up_happens_once() -> None:
     assert cost("gemini-3.8-flash", prompt_tokens=1, cached_tokens=1, service_tier="flex") == 38
     assert cost("gemini-3.8-flash", prompt_tokens=2, cached_tokens=2, service_tier="flex") == 75
     assert cost("gemini-3.8-flash") == 0
-    thirds = Price(Rates(333, 333, 334, {}, {}, {}), None, {}, 0, False)
+    thirds = Price(Rates(333, 333, 334, {}, {}, {}), None, {}, 0, False, 0)
     assert cost_nano(Usage(prompt_tokens=2, cached_tokens=1, output_tokens=1), thirds) == 1
 
 
@@ -323,6 +325,7 @@ def usages(draw: st.DrawFn, most: int = 2_000_000, tier: str | None = None) -> U
         output_tokens=sum(output.values()),
         reasoning_tokens=draw(small),
         search_queries=draw(st.integers(0, 20)),
+        map_queries=draw(st.integers(0, 20)),
         prompt_modalities=prompt,
         cached_modalities=cached,
         output_modalities=output,
@@ -341,6 +344,7 @@ def odd_usages(draw: st.DrawFn) -> Usage:
         output_tokens=draw(counts),
         reasoning_tokens=draw(counts),
         search_queries=draw(st.integers(0, 50)),
+        map_queries=draw(st.integers(0, 50)),
         prompt_modalities=draw(details),
         cached_modalities=draw(details),
         output_modalities=draw(details),
@@ -365,7 +369,9 @@ def test_any_usage_costs_a_whole_number_that_json_can_carry(model: str, day: dat
     models,
     days,
     odd_usages(),
-    st.sampled_from(["tool_use_tokens", "output_tokens", "reasoning_tokens", "prompt_tokens", "search_queries"]),
+    st.sampled_from(
+        ["tool_use_tokens", "output_tokens", "reasoning_tokens", "prompt_tokens", "search_queries", "map_queries"]
+    ),
     st.integers(1, 10_000),
 )
 @settings(deadline=None, max_examples=300)
@@ -390,7 +396,7 @@ def prices(draw: st.DrawFn) -> Price:
     own = st.dictionaries(st.sampled_from(["AUDIO", "IMAGE"]), rate)
     rates = Rates(draw(rate), draw(st.none() | rate), draw(rate), draw(own), draw(own), draw(own))
     tiers = {"flex": TierFactor(50, draw(st.integers(1, 100)), draw(st.none() | rate))}
-    return Price(rates, None, tiers, draw(st.integers(0, 10**8)), False)
+    return Price(rates, None, tiers, draw(st.integers(0, 10**8)), False, draw(st.integers(0, 10**8)))
 
 
 @given(prices(), usages(tier="flex"), usages(tier="flex"))
