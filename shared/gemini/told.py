@@ -73,7 +73,8 @@ class ToldHop:
 
     def usage(self, counted: Usage | None, text: int, thoughts: int) -> Usage:
         """`counted` is the latest usage object as a whole, None where none came: then so many characters of text and of
-        thoughts make an estimate. Counts that content came after are an estimate too."""
+        thoughts make an estimate. Counts that content came after are an estimate too, and in an answer that is cut off
+        what has none: Gemini 3 counts its thoughts once they are over, and 2.0 its text."""
         outdated = counted is not None and not self.usage_is_last
         if counted is None:
             counted = Usage(
@@ -81,6 +82,11 @@ class ToldHop:
                 reasoning_tokens=estimate_tokens(thoughts),
                 estimated=self.chunk_seen,
             )
+        elif not self.finish and (text or thoughts):
+            made = counted.output_tokens or estimate_tokens(text)
+            thought = counted.reasoning_tokens or estimate_tokens(thoughts)
+            if made + thought > counted.output_total:
+                counted = replace(counted, output_tokens=made, reasoning_tokens=thought, estimated=True)
         if not outdated and not self.grounding:
             return counted
         searches, maps = search_queries(self.grounding, pages_read=self.pages_read)
