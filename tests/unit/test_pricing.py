@@ -285,6 +285,16 @@ def test_an_estimate_covers_the_cost_of_text() -> None:
     assert estimate_nano(price, 1_000, 0, service_tier="flex") == usd(0.001 * 1.25)  # may be served as standard
 
 
+def test_an_estimate_covers_what_is_no_text() -> None:
+    """Sound costs three times as much as text on 2.5 Flash, and 32 times where it is embedded."""
+    flash, embedding = (price_of(model, TODAY)[0] for model in ("gemini-2.5-flash", "gemini-embedding-2"))
+    mixed = {"AUDIO": 800, "IMAGE": 100, "APPLICATION": 50}
+    assert estimate_nano(flash, 1_000, 0, media=mixed) == usd(0.0002 * 0.3 + 0.0008 * 1)
+    assert estimate_nano(embedding, 1_000, 0, media=mixed) == usd(0.0008 * 6.5 + 0.0001 * 0.45 + 0.0001 * 0.2)
+    assert estimate_nano(flash, 1_000, 0, grounded=True) == usd(0.001 * 0.3 + 0.035)
+    assert estimate_nano(price_of("gemini-3.8-flash", TODAY)[0], 0, 0, grounded=True) == usd(4 * 0.014)
+
+
 def test_an_estimate_reserves_a_few_images_not_a_million_tokens_of_them() -> None:
     price = price_of("gemini-3-pro-image", TODAY)[0]
     assert estimate_nano(price, 0, 2_000) == usd(0.002 * 120)
