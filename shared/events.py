@@ -40,6 +40,7 @@ class Usage(Struct, frozen=True):
     output_tokens: int = 0
     reasoning_tokens: int = 0
     search_queries: int = 0
+    map_queries: int = 0  # of answers that Maps alone grounds
     prompt_modalities: Mapping[str, int] = field(default_factory=dict)
     cached_modalities: Mapping[str, int] = field(default_factory=dict)
     output_modalities: Mapping[str, int] = field(default_factory=dict)
@@ -63,6 +64,7 @@ class Usage(Struct, frozen=True):
             self.output_tokens + other.output_tokens,
             self.reasoning_tokens + other.reasoning_tokens,
             self.search_queries + other.search_queries,
+            self.map_queries + other.map_queries,
             _sums(self.prompt_modalities, other.prompt_modalities),
             _sums(self.cached_modalities, other.cached_modalities),
             _sums(self.output_modalities, other.output_modalities),

@@ -83,8 +83,8 @@ def _prices(overrides: Mapping[str, Any]) -> str:
             "# service tier -> (percent of input and output, percent of cached, cached price instead)",
             _mapping("TIERS: dict[str, dict[str, tuple[int, int, int | None]]]", tiers),
             "# id -> bands, oldest first: (first day, rates, rates above 200,000 prompt tokens, row of TIERS,",
-            "# nano-dollars per search, whether a search is a grounded answer instead of a query)",
-            _mapping("PRICES: dict[str, tuple[tuple[str, Rates, Rates | None, str, int, bool], ...]]", rows),
+            "# nano-dollars per search, whether a search is a grounded answer instead of a query, the same on Maps)",
+            _mapping("PRICES: dict[str, tuple[tuple[str, Rates, Rates | None, str, int, bool, int], ...]]", rows),
         ]
     )
 

@@ -47,13 +47,13 @@ def check_variants(model: str, history: list[Band], tiers: Tiers) -> None:
                     raise CatalogError(f"{model}: {variant.tier} {key} from {variant.since} is {value}, ours {ours}")
 
 
-def search_price(model: str, history: list[Band], overrides: Mapping[str, Any]) -> tuple[int, bool]:
-    """(nano-dollars of one unit, whether the unit is a grounded answer instead of a query)."""
+def search_price(model: str, history: list[Band], overrides: Mapping[str, Any]) -> tuple[int, bool, int]:
+    """(nano-dollars of one unit, whether the unit is a grounded answer instead of a query, the same unit on Maps)."""
     row = overrides["search"][longest_prefix(model, overrides["search"])]
     stated = {band.search_usd for band in history} - {None}
     if stated and stated != {Decimal(row["usd"])}:
         raise CatalogError(f"{model}: genai-prices charges {stated} per 1,000 searches, the overrides {row['usd']}")
-    return int(Decimal(row["usd"]) * 1_000_000), row["per"] == "answer"
+    return int(Decimal(row["usd"]) * 1_000_000), row["per"] == "answer", int(Decimal(row["maps_usd"]) * 1_000_000)
 
 
 def longest_prefix(model: str, rows: Iterable[str]) -> str:

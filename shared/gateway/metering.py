@@ -56,7 +56,6 @@ class Outcome(Struct):
     error: GatewayError | None = None
     called: bool = False  # an upstream call was made
     credential_id: str = ""
-    service_tier: str = ""
     attempts: int = 0
     projects: dict[int, str] = field(default_factory=dict)  # by upstream call: which one Google bills
 

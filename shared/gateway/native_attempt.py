@@ -45,6 +45,7 @@ class Attempt:
         self._progress = progress
         self._meter = meter
         self._exchange = exchange
+        self._tiers: dict[int, str] = {}  # that served the hops which spoke, and the one that begins
         self._usages = usages  # and of the hops before the running one
         self._stream = call.stream
         self._echo = EchoCut(call.echo_prefix, whole=not call.stream)
@@ -60,7 +61,7 @@ class Attempt:
 
     def __exit__(self, *exc: object) -> None:  # also where the client has left
         if self.tap.started:
-            note(self._meter, self.tap, self._number)
+            note(self._meter, self.tap, self._number, self._tiers)
         if counters := self.tap.hop_counters:
             self._usages.append(counters)
 
@@ -76,8 +77,7 @@ class Attempt:
         return self._call.relay(progress.model_id, self.hop.request(progress.request)), progress.thinking
 
     def begin_hop(self, reply: RelayReply) -> None:
-        tier = reply.headers.get("x-gemini-service-tier", "").lower()
-        self._meter.outcome.service_tier = tier or self._meter.outcome.service_tier
+        self._tiers[len(self.tap.earlier_usages) + self.fresh] = reply.headers.get("x-gemini-service-tier", "").lower()
         self._splitter = self._call.splitter()
         self.reading = True
 

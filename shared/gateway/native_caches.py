@@ -76,7 +76,7 @@ class NativeCaches:
         async with self._life.settled(answer):
             answer.meter.before_upstream()
             outcome = answer.meter.outcome
-            outcome.model_version = model.id
+            outcome.model_version = model.effective  # which the upstream bills; the reply names none
             if media is not None:
                 body |= await media.ready(request_like, model.id, self._upstream)
                 credential_id = media.credential_id or credential_id

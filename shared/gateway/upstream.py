@@ -61,6 +61,7 @@ class Attempt:
         self.hop = Hop()
         self.fresh = False  # the reader stays in the finished hop until the next one speaks
         self.failure: GatewayError | None = None
+        self.tiers: dict[int, str] = {}  # that served the hops which spoke, and the one that begins
         self._progress = progress
         self._meter = meter
         self._held: list[Event] = []
@@ -70,12 +71,16 @@ class Attempt:
 
     def __exit__(self, *exc: object) -> None:  # also where the client has left, or a stop sequence was found
         if self.reader.started:
-            note(self._meter, self.reader, self.number)
+            note(self._meter, self.reader, self.number, self.tiers)
 
     def next_request(self) -> GenerateContentRequest:
         self.fresh = self.hop.number > 0
         self.failure = None  # one that broke a hop is over where another resumes it
         return self.hop.request(self._progress.request)
+
+    def served_as(self, tier: str) -> None:
+        """The upstream's word for the hop that begins; "" where it says none."""
+        self.tiers[len(self.reader.earlier_usages) + self.fresh] = tier
 
     def feed(self, chunks: Burst) -> list[Event]:
         """What may be shown now. Where a `failure` cuts a burst short, what was said before it counts."""
@@ -163,7 +168,7 @@ class Upstream:
                     while attempt.hop.wanted:
                         try:
                             async with self._open(progress, attempt.next_request(), slot, exchange) as bursts:
-                                meter.outcome.service_tier = bursts.service_tier or meter.outcome.service_tier
+                                attempt.served_as(bursts.service_tier)
                                 async for chunks in bursts:
                                     exchange.mark_first_byte()
                                     if events := attempt.feed(chunks):
@@ -305,21 +310,21 @@ class _Whole:
         yield [self._chunk]
 
 
-def note(meter: Meter, reader: Told, call: int) -> None:
+def note(meter: Meter, reader: Told, call: int, tiers: Mapping[int, str]) -> None:
+    """What an attempt used; `tiers` are those that served its hops, which calls side by side do not share."""
     outcome = meter.outcome
     if reader.model_version:
         outcome.model_version = outcome.versions[call] = reader.model_version
     outcome.upstream_response_id = reader.response_id or outcome.upstream_response_id
-    usage = reader.usage
-    if reader.earlier_usages:
-        outcome.hops[call] = [_completed(earlier, meter) for earlier in reader.earlier_usages]
+    usage, earlier = reader.usage, reader.earlier_usages
+    if earlier:
+        outcome.hops[call] = [_completed(each, meter, tiers.get(at)) for at, each in enumerate(earlier)]
         usage = reader.hop_usage
-    outcome.calls[call] = _completed(usage, meter)
+    outcome.calls[call] = _completed(usage, meter, tiers.get(len(earlier)))
 
 
-def _completed(usage: Usage, meter: Meter) -> Usage:
+def _completed(usage: Usage, meter: Meter, tier: str | None) -> Usage:
     if usage.estimated and not usage.prompt_tokens:
         usage = structs.replace(usage, prompt_tokens=meter.input_bound)
     # the header tells what was served; the body may not, or tell what was asked for
-    tier = meter.outcome.service_tier
     return structs.replace(usage, service_tier=tier) if tier and tier != usage.service_tier else usage

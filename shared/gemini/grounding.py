@@ -78,16 +78,18 @@ def citations(metadata: Mapping[str, Any], text_map: TextMap) -> list[Citation]:
     return found
 
 
-def search_queries(metadata: Mapping[str, Any]) -> int:
-    """How many searches the upstream bills; at least one where an answer is grounded on the web or on maps."""
+def search_queries(metadata: Mapping[str, Any], *, pages_read: bool) -> tuple[int, int]:
+    """How many searches the upstream bills, on the web and on maps; at least one where an answer is grounded on either.
+    An answer has one of them: Maps tells its queries as the web does. `pages_read`: the sources may be pages that the
+    request named, which cost their tokens and no search."""
     queries = 0
     for name in ("webSearchQueries", "imageSearchQueries"):
         listed = metadata.get(name)
         queries += sum(1 for query in listed if query) if isinstance(listed, list) else 0
-    if queries:
-        return queries
-    chunks = _objects(metadata.get("groundingChunks"))
-    return int(any(kind in chunk for chunk in chunks for kind in ("web", "maps", "image")))
+    kinds = {kind for chunk in _objects(metadata.get("groundingChunks")) for kind in chunk}
+    if "image" in kinds or ("web" in kinds and (queries or not pages_read)):
+        return queries or 1, 0
+    return (0, queries or 1) if "maps" in kinds else (queries, 0)
 
 
 def redirect_path(url: str) -> str | None:

@@ -23,6 +23,8 @@ LONG_PROMPT: Final = 200_000  # prompt tokens above which the whole request move
 # An answer holds a few images at most (about 1,100 to 2,000 tokens each), however large its token limit is.
 _MEDIA_TOKENS: Final = 8_192
 
+_SEARCHES: Final = 4  # queries that one answer may make; the recorded ones made three at most
+
 _NOTHING: Final[Mapping[str, int]] = {}
 _PER_CENT: Final = 100
 _PARTS: Final = 1_000 * _PER_CENT  # rates are per 1,000 tokens, tiers in percent
@@ -53,14 +55,15 @@ class TierFactor(Struct, frozen=True):
 
 
 class Price(Struct, frozen=True):
-    """Everything that prices one model on one day. `search` is in nano-dollars per search query, or per grounded answer
-    where `search_per_answer`."""
+    """Everything that prices one model on one day. `search` and `maps` are in nano-dollars per query, or per grounded
+    answer where `search_per_answer`."""
 
     rates: Rates
     long: Rates | None
     tiers: Mapping[str, TierFactor]
     search: int
     search_per_answer: bool
+    maps: int
 
     def rates_for(self, prompt_tokens: int) -> Rates:
         return self.long if self.long is not None and prompt_tokens > LONG_PROMPT else self.rates
@@ -112,23 +115,44 @@ def cost_nano(usage: Usage, price: Price) -> int:
     amount = full * tier.percent
     for kind, count in cached.items():
         amount += count * _cached_rate(rates, tier, kind)
-    searches = min(usage.search_queries, 1) if price.search_per_answer else usage.search_queries
-    return _whole(amount) + price.search * searches
+    searches, maps = usage.search_queries, usage.map_queries
+    if price.search_per_answer:
+        searches, maps = min(searches, 1), min(maps, 1)
+    return _whole(amount) + price.search * searches + price.maps * maps
 
 
-def estimate_nano(price: Price, input_tokens: int, output_tokens: int, *, service_tier: str = "") -> int:
+def estimate_nano(
+    price: Price,
+    input_tokens: int,
+    output_tokens: int,
+    *,
+    media: Mapping[str, int] = _NOTHING,
+    grounded: bool = False,
+    service_tier: str = "",
+) -> int:
     """What to reserve for one call with at most these tokens, in nano-dollars: long rates where the input may reach
-    them, nothing cached, no discount, media output at its own price, a dearer tier where the client asks for one. Input
-    counts as text; searches are not in it."""
+    them, nothing cached, no discount, media output at its own price, a dearer tier where the client asks for one.
+    `media` is the part of the input that is no text, by modality; `grounded`: the answer may be, on the web or on
+    Maps."""
     rates = price.rates_for(input_tokens)
-    media = min(output_tokens, _MEDIA_TOKENS)
+    made = min(output_tokens, _MEDIA_TOKENS)
     dearest = max([rates.output, *rates.output_by_modality.values()])
-    tokens = input_tokens * rates.input + media * dearest + (output_tokens - media) * rates.output
-    return _whole(tokens * max(_PER_CENT, price.tier(service_tier).percent))
+    tokens = input_tokens * rates.input + made * dearest + (output_tokens - made) * rates.output
+    for kind, count in media.items():
+        tokens += count * max(0, rates.input_by_modality.get(kind, 0) - rates.input)
+    nano = _whole(tokens * max(_PER_CENT, price.tier(service_tier).percent))
+    return nano + max(price.search, price.maps) * (1 if price.search_per_answer else _SEARCHES) * grounded
 
 
 def reservation_nano(
-    model: ResolvedModel, today: date, input_tokens: int, output_tokens: int, *, service_tier: str = ""
+    model: ResolvedModel,
+    today: date,
+    input_tokens: int,
+    output_tokens: int,
+    *,
+    media: Mapping[str, int] = _NOTHING,
+    grounded: bool = False,
+    service_tier: str = "",
 ) -> int:
     """The estimate at the dearest model that may answer: the one sent, the one Google runs for it, every fallback.
     Raises like `price_of`."""
@@ -136,7 +160,12 @@ def reservation_nano(
     for link in model.fallbacks:
         names += (link.id, link.effective)
     prices = _prices(tuple(names), today)
-    return max([estimate_nano(price, input_tokens, output_tokens, service_tier=service_tier) for price in prices])
+    return max(
+        [
+            estimate_nano(price, input_tokens, output_tokens, media=media, grounded=grounded, service_tier=service_tier)
+            for price in prices
+        ]
+    )
 
 
 @lru_cache(maxsize=256)
@@ -166,13 +195,14 @@ def _band(model: str, today: date) -> int:
 
 @cache
 def _price(model: str, band: int) -> Price:
-    _, rates, long, tiers, search, search_per_answer = PRICES[model][band]
+    _, rates, long, tiers, search, search_per_answer, maps = PRICES[model][band]
     return Price(
         rates=Rates(*rates),
         long=Rates(*long) if long else None,
         tiers={name: TierFactor(*factor) for name, factor in TIERS[tiers].items()},
         search=search,
         search_per_answer=search_per_answer,
+        maps=maps,
     )
 
 

@@ -33,6 +33,7 @@ class ToldHop:
         self.finish = ""  # the upstream's word
         self.block_reason: str | None = None  # "" for a prompt that was blocked without a word
         self.grounding: Mapping[str, Any] = {}
+        self.pages_read = False  # by the tool for links of the request
         self.token: str | None = None
         self.token_is_fresh = False  # nothing came after it
         self.usage_is_last = False  # no content and no finish after the latest counts
@@ -47,6 +48,8 @@ class ToldHop:
             self.token, self.token_is_fresh = token, True
         if isinstance(grounding := candidate.get("groundingMetadata"), dict) and grounding:
             self.grounding = grounding  # the last that is not empty: it is {} on all chunks but one
+        if candidate.get("urlContextMetadata"):
+            self.pages_read = True
         return settled
 
     def read_feedback(self, feedback: Any) -> None:
@@ -70,7 +73,8 @@ class ToldHop:
 
     def usage(self, counted: Usage | None, text: int, thoughts: int) -> Usage:
         """`counted` is the latest usage object as a whole, None where none came: then so many characters of text and of
-        thoughts make an estimate. Counts that content came after are an estimate too."""
+        thoughts make an estimate. Counts that content came after are an estimate too, and in an answer that is cut off
+        what has none: Gemini 3 counts its thoughts once they are over, and 2.0 its text."""
         outdated = counted is not None and not self.usage_is_last
         if counted is None:
             counted = Usage(
@@ -78,10 +82,15 @@ class ToldHop:
                 reasoning_tokens=estimate_tokens(thoughts),
                 estimated=self.chunk_seen,
             )
-        searches = search_queries(self.grounding) if self.grounding else 0
-        if outdated or searches:
-            return replace(counted, search_queries=searches, estimated=counted.estimated or outdated)
-        return counted
+        elif not self.finish and (text or thoughts):
+            made = counted.output_tokens or estimate_tokens(text)
+            thought = counted.reasoning_tokens or estimate_tokens(thoughts)
+            if made + thought > counted.output_total:
+                counted = replace(counted, output_tokens=made, reasoning_tokens=thought, estimated=True)
+        if not outdated and not self.grounding:
+            return counted
+        searches, maps = search_queries(self.grounding, pages_read=self.pages_read)
+        return replace(counted, search_queries=searches, map_queries=maps, estimated=counted.estimated or outdated)
 
 
 class Told:

@@ -213,6 +213,8 @@ def test_searches_cost_by_query_from_3_on_and_by_answer_on_2_5_in_every_tier() -
     assert cost("gemini-3.8-flash", search_queries=3, service_tier="flex") == usd(3 * 0.014)
     assert cost("gemini-2.5-flash", search_queries=3) == usd(0.035)
     assert cost("gemini-2.5-flash", search_queries=0) == 0
+    assert cost("gemini-3.8-flash", map_queries=3) == usd(3 * 0.014)
+    assert cost("gemini-2.5-flash", map_queries=3) == usd(0.025)
 
 
 def test_rounding_up_happens_once() -> None:
@@ -220,7 +222,7 @@ def test_rounding_up_happens_once() -> None:
     assert cost("gemini-3.8-flash", prompt_tokens=1, cached_tokens=1, service_tier="flex") == 38
     assert cost("gemini-3.8-flash", prompt_tokens=2, cached_tokens=2, service_tier="flex") == 75
     assert cost("gemini-3.8-flash") == 0
-    thirds = Price(Rates(333, 333, 334, {}, {}, {}), None, {}, 0, False)
+    thirds = Price(Rates(333, 333, 334, {}, {}, {}), None, {}, 0, False, 0)
     assert cost_nano(Usage(prompt_tokens=2, cached_tokens=1, output_tokens=1), thirds) == 1
 
 
@@ -283,6 +285,16 @@ def test_an_estimate_covers_the_cost_of_text() -> None:
     assert estimate_nano(price, 1_000, 0, service_tier="flex") == usd(0.001 * 1.25)  # may be served as standard
 
 
+def test_an_estimate_covers_what_is_no_text() -> None:
+    """Sound costs three times as much as text on 2.5 Flash, and 32 times where it is embedded."""
+    flash, embedding = (price_of(model, TODAY)[0] for model in ("gemini-2.5-flash", "gemini-embedding-2"))
+    mixed = {"AUDIO": 800, "IMAGE": 100, "APPLICATION": 50}
+    assert estimate_nano(flash, 1_000, 0, media=mixed) == usd(0.0002 * 0.3 + 0.0008 * 1)
+    assert estimate_nano(embedding, 1_000, 0, media=mixed) == usd(0.0008 * 6.5 + 0.0001 * 0.45 + 0.0001 * 0.2)
+    assert estimate_nano(flash, 1_000, 0, grounded=True) == usd(0.001 * 0.3 + 0.035)
+    assert estimate_nano(price_of("gemini-3.8-flash", TODAY)[0], 0, 0, grounded=True) == usd(4 * 0.014)
+
+
 def test_an_estimate_reserves_a_few_images_not_a_million_tokens_of_them() -> None:
     price = price_of("gemini-3-pro-image", TODAY)[0]
     assert estimate_nano(price, 0, 2_000) == usd(0.002 * 120)
@@ -323,6 +335,7 @@ def usages(draw: st.DrawFn, most: int = 2_000_000, tier: str | None = None) -> U
         output_tokens=sum(output.values()),
         reasoning_tokens=draw(small),
         search_queries=draw(st.integers(0, 20)),
+        map_queries=draw(st.integers(0, 20)),
         prompt_modalities=prompt,
         cached_modalities=cached,
         output_modalities=output,
@@ -341,6 +354,7 @@ def odd_usages(draw: st.DrawFn) -> Usage:
         output_tokens=draw(counts),
         reasoning_tokens=draw(counts),
         search_queries=draw(st.integers(0, 50)),
+        map_queries=draw(st.integers(0, 50)),
         prompt_modalities=draw(details),
         cached_modalities=draw(details),
         output_modalities=draw(details),
@@ -365,7 +379,9 @@ def test_any_usage_costs_a_whole_number_that_json_can_carry(model: str, day: dat
     models,
     days,
     odd_usages(),
-    st.sampled_from(["tool_use_tokens", "output_tokens", "reasoning_tokens", "prompt_tokens", "search_queries"]),
+    st.sampled_from(
+        ["tool_use_tokens", "output_tokens", "reasoning_tokens", "prompt_tokens", "search_queries", "map_queries"]
+    ),
     st.integers(1, 10_000),
 )
 @settings(deadline=None, max_examples=300)
@@ -390,7 +406,7 @@ def prices(draw: st.DrawFn) -> Price:
     own = st.dictionaries(st.sampled_from(["AUDIO", "IMAGE"]), rate)
     rates = Rates(draw(rate), draw(st.none() | rate), draw(rate), draw(own), draw(own), draw(own))
     tiers = {"flex": TierFactor(50, draw(st.integers(1, 100)), draw(st.none() | rate))}
-    return Price(rates, None, tiers, draw(st.integers(0, 10**8)), False)
+    return Price(rates, None, tiers, draw(st.integers(0, 10**8)), False, draw(st.integers(0, 10**8)))
 
 
 @given(prices(), usages(tier="flex"), usages(tier="flex"))

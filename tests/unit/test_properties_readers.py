@@ -343,7 +343,7 @@ def test_any_error_in_a_stream_is_an_error_of_ours(error: Any) -> None:
 
 @given(CHUNKS)
 def test_any_grounding_is_read_or_passed_over(metadata: dict[str, Any]) -> None:
-    assert grounding.search_queries(metadata) >= 0
+    assert min(grounding.search_queries(metadata, pages_read=False)) >= 0
 
 
 @given(JSON)

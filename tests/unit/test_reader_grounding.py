@@ -59,12 +59,29 @@ def test_the_last_grounding_that_is_not_empty_counts() -> None:
 @pytest.mark.parametrize(
     ("metadata", "queries"),
     [
-        ({"webSearchQueries": ["a", "b"]}, 2),
-        ({"webSearchQueries": ["a"], "imageSearchQueries": ["b"]}, 2),
-        ({"groundingChunks": [{"web": {"uri": "u"}}]}, 1),
-        ({"groundingChunks": [{"retrievedContext": {"title": "x"}}]}, 0),
-        ({}, 0),
+        ({"webSearchQueries": ["a", "b"]}, (2, 0)),
+        ({"webSearchQueries": ["a", ""], "groundingChunks": [{"web": {"uri": "u"}}]}, (1, 0)),
+        ({"webSearchQueries": ["a"], "imageSearchQueries": ["b"]}, (2, 0)),
+        ({"groundingChunks": [{"web": {"uri": "u"}}]}, (1, 0)),
+        ({"groundingChunks": [{"image": {"sourceUri": "u"}}]}, (1, 0)),
+        ({"groundingChunks": [{"retrievedContext": {"title": "x"}}]}, (0, 0)),
+        ({"groundingChunks": [{"maps": {"uri": "u"}}, {"maps": {"uri": "v"}}]}, (0, 1)),
+        ({"groundingChunks": [{"maps": {"uri": "u"}}], "webSearchQueries": ["a", "b"]}, (0, 2)),
+        ({}, (0, 0)),
     ],
 )
-def test_searches_are_counted(metadata: dict[str, Any], queries: int) -> None:
-    assert end_of(chunk(text("a"), finish="STOP", groundingMetadata=metadata)).usage.search_queries == queries
+def test_searches_are_counted(metadata: dict[str, Any], queries: tuple[int, int]) -> None:
+    usage = end_of(chunk(text("a"), finish="STOP", groundingMetadata=metadata)).usage
+    assert (usage.search_queries, usage.map_queries) == queries
+
+
+@pytest.mark.parametrize(("queries", "searches"), [([], 0), (["a"], 1)])
+def test_pages_that_the_request_names_are_no_search(queries: list[str], searches: int) -> None:
+    """Google tells the links read at the begin of a stream, and as sources at its end."""
+    read_them = {"urlMetadata": [{"retrievedUrl": "u", "urlRetrievalStatus": "URL_RETRIEVAL_STATUS_SUCCESS"}]}
+    metadata = {"groundingChunks": [{"web": {"uri": "u"}}], "webSearchQueries": queries}
+    end = end_of(
+        chunk(text("a"), urlContextMetadata=read_them, groundingMetadata={}),
+        chunk(text("b"), finish="STOP", groundingMetadata=metadata),
+    )
+    assert end.usage.search_queries == searches

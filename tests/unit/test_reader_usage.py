@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from shared.events import End, Start, Usage
+from shared.gateway.native_tap import Tap
 from shared.gemini.reader import ReplyReader
-from tests.unit.upstream_chunks import USAGE, chunk, end_of, read, text
+from tests.unit.upstream_chunks import USAGE, call, chunk, end_of, read, text
 
 
 def usage_of(metadata: Any) -> Usage:
@@ -35,6 +36,29 @@ def test_usage_before_the_last_content_is_an_estimate() -> None:
     assert end_of(chunk(text("a")), chunk(text("b"), finish="STOP", usage=None)).usage.estimated
     assert not end_of(chunk(text("a"), finish="STOP", usage=None), {"usageMetadata": USAGE}).usage.estimated
     assert not end_of(chunk(text("a"), finish="STOP"), {"candidates": [{"index": 0}]}).usage.estimated
+
+
+@pytest.mark.parametrize("reader", [ReplyReader, Tap])
+@pytest.mark.parametrize(
+    ("part", "counts", "expected"),
+    [
+        (text("a" * 40, thought=True), {}, (0, 10, True)),  # Gemini 3 counts thoughts once they are over
+        (text("a" * 40), {}, (10, 0, True)),
+        (text("a" * 40), {"thoughtsTokenCount": 94}, (10, 94, True)),
+        (text("a" * 40), {"candidatesTokenCount": 3}, (3, 0, False)),
+        (call(), {}, (0, 0, False)),
+    ],
+)
+def test_what_an_answer_that_is_cut_off_has_not_counted_is_estimated(
+    reader: type[ReplyReader] | type[Tap], part: dict[str, Any], counts: dict[str, int], expected: tuple[int, int, bool]
+) -> None:
+    """The client left, or the upstream broke off; what had been said was booked at nothing."""
+    cut = reader()
+    cut.feed(chunk(part, usage={"promptTokenCount": 7, **counts}))
+    usage = cut.usage
+    assert (usage.output_tokens, usage.reasoning_tokens, usage.estimated) == expected
+    cut.feed(chunk(finish="STOP", usage={"promptTokenCount": 7}))  # whole, an answer is what its last counts say
+    assert (cut.usage.prompt_tokens, cut.usage.output_total, cut.usage.estimated) == (7, 0, False)
 
 
 def test_a_wrong_count_of_an_answer_in_one_chunk_is_estimated_from_its_text() -> None:

@@ -53,16 +53,15 @@ class Client:
             raise answer
 
         try:
-            yield Chunks(answer)
+            yield answer if isinstance(answer, Chunks) else Chunks(answer)
         finally:
             self.closed = True
 
 
 class Chunks:
-    service_tier = "standard"
-
-    def __init__(self, items):
+    def __init__(self, items, service_tier="standard"):
         self.items = iter(items)
+        self.service_tier = service_tier
 
     def __aiter__(self):
         return self
@@ -302,6 +301,22 @@ async def test_each_hop_is_billed_as_the_call_that_it_is():
     assert error is None
     assert (outcome.usage.prompt_tokens, outcome.usage.output_tokens, outcome.attempts) == (300_000, 18, 1)
     assert meter.cost() == meter.settlement().cost_nano == 2 * alone
+
+
+async def test_each_call_is_paid_in_the_tier_that_served_it():
+    """Hops follow one another and choices stand side by side; the tier that was told last was that of all."""
+    one = chunk({"text": "one "}, finish="CONTINUATION", continuationToken="dDE=")
+    two = chunk({"text": "two"}, finish="STOP")
+    client = Client(Chunks([one], "priority"), Chunks([two], ""), Chunks(OK, "flex"), Chunks(OK, "standard"))
+    _, _, outcome = await ask(client, model="gemini-4-argon")
+    assert [usage.service_tier for usage in (*outcome.hops[1], outcome.calls[1])] == ["priority", ""]
+    meter = Meter()
+    upstream = Upstream(client, CredentialPool(Secrets("a")), Settings())
+    model = resolve("gemini-3.6-flash", date(2026, 11, 21))
+    answers = [upstream.answer({"contents": []}, model, Exchange(), meter) for _ in range(2)]
+    begun = [await anext(answer) for answer in answers]
+    assert all(begun) and [[burst async for burst in answer] for answer in answers]
+    assert [usage.service_tier for usage in meter.outcome.calls.values()] == ["flex", "standard"]
 
 
 async def test_hops_end_at_the_limit_with_what_there_is():

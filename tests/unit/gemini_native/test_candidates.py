@@ -66,6 +66,20 @@ async def test_usage_is_the_sum_of_all_calls(world, method):
     assert second.estimate_nano == 2 * first.estimate_nano
 
 
+async def test_each_candidate_is_paid_in_the_tier_that_served_it(world):
+    """The tier of the one that began last was that of all."""
+    costs = {}
+    for tier in ("standard", "priority"):
+        world.emulator.script({"text": "one two", "service_tier": tier})
+        await world.post(f"{MODEL}:generateContent", say(1, serviceTier="priority"))
+        costs[tier] = world.ledger.rows.pop().cost_nano
+    slow = {"text": "one two", "chunks": 2, "pace_ms": 100}
+    world.emulator.script({**slow, "service_tier": "priority"}, {**slow, "service_tier": "standard"})
+    await world.post(f"{MODEL}:streamGenerateContent?alt=sse", say(2, serviceTier="priority"))
+    assert world.row.cost_nano == costs["standard"] + costs["priority"]
+    assert costs["priority"] * 10 == costs["standard"] * 18
+
+
 @pytest.mark.parametrize("count", [0, 9, -1])
 async def test_as_many_as_google_allows(world, count):
     got = await world.post(f"{MODEL}:generateContent", say(count))

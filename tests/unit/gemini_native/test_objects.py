@@ -1,6 +1,7 @@
 """Files and cached contents stand in one shared project, and every account sees its own only."""
 
 import json
+import time
 
 import pytest
 from msgspec import structs
@@ -172,6 +173,15 @@ async def test_cached_contents_are_booked_on_the_project_that_keeps_them(world):
     assert (await world.post("/v1beta/cachedContents", body)).status == 200
     assert world.row.projects == {"team-a": world.row.cost_nano}
     assert (world.row.credential_id, world.row.attempts) == ("first", 1)
+
+
+async def test_cached_contents_cost_what_the_model_that_runs_does(world, monkeypatch):
+    """Google runs and bills 3.6 for 3.5 Flash, at half of its price; the reply names no version."""
+    monkeypatch.setattr(time, "time_ns", lambda: 1_795_000_000_000_000_000)  # in November 2026
+    body = {"model": "models/gemini-3.5-flash", "contents": [{"parts": [{"text": "long"}]}], "ttl": "60s"}
+    assert (await world.post("/v1beta/cachedContents", body)).status == 200
+    assert (world.row.model, world.row.model_version) == ("gemini-3.5-flash", "gemini-3.6-flash")
+    assert world.row.cost_nano == 4096 * 750
 
 
 async def test_cached_contents_live_under_their_account(world):

@@ -217,6 +217,27 @@ async def test_a_negative_length_reserves_no_less_than_none(world, most):
     assert negative.estimate_nano >= unsaid.estimate_nano > 0 and negative.estimate_tokens > 0
 
 
+@pytest.mark.parametrize(
+    ("asked", "least"),
+    [
+        ({"tools": [{"google_search": {}}]}, 35_000_000),
+        ({"tools": {"googleMaps": {}}}, 35_000_000),
+        ({"contents": [{"parts": [{"inlineData": {"mimeType": "audio/ogg", "data": "A" * 400_000}}]}]}, 2_900_000),
+        (
+            {"contents": [{"parts": [{"fileData": {"mimeType": "audio/ogg", "fileUri": "https://a.example/b"}}]}]},
+            9_900_000,
+        ),
+    ],
+)
+async def test_what_costs_more_than_text_is_reserved_for(world, asked, least):
+    """A grounded answer costs more than a dozen of others, sound three times as much as text."""
+    path = "/v1beta/models/gemini-2.5-flash:generateContent"
+    for body in (say(), say(**asked)):
+        assert (await world.post(path, body)).status == 200
+    plain, dear = world.ledger.admissions
+    assert dear.estimate_nano - plain.estimate_nano >= least
+
+
 async def test_a_tier_may_be_given_as_its_number(world):
     for tier in ("flex", 3):
         assert (await world.post(f"{MODEL}:generateContent", say(serviceTier=tier))).status == 200
