@@ -30,15 +30,17 @@ def estimate(
     asked = config.get("maxOutputTokens") or 0
     output = asked if asked > 0 else default_output  # less than none is the upstream's to refuse, and frees no money
     output = min(output, model.capabilities.output_limit or output)
-    input_tokens = input_bound(request)
+    media: dict[str, int] = {}
+    input_tokens = input_bound(request, media)
     tier: Any = request.get("serviceTier", "")
     tier = tier if isinstance(tier, str) else "priority"  # the number of an enum's word: the dearest it can be
-    nano = reservation_nano(model, today, input_tokens, output, service_tier=tier) * choices
+    nano = reservation_nano(model, today, input_tokens, output, service_tier=tier, media=media) * choices
     return Estimate(tokens=(input_tokens + output) * choices, nano=nano, input_tokens=input_tokens)
 
 
-def input_bound(request: GenerateContentRequest) -> int:
-    """An upper bound of the prompt's tokens, without a tokenizer."""
+def input_bound(request: GenerateContentRequest, media: dict[str, int] | None = None) -> int:
+    """An upper bound of the prompt's tokens, without a tokenizer. Those of media are added to `media` too, by the word
+    that their MIME type begins with, `""` where it is not known: some cost a multiple of text."""
     text_bytes = tokens = 0
     left: list[Any] = [request]
     for item in left:  # grows on the way
@@ -46,9 +48,15 @@ def input_bound(request: GenerateContentRequest) -> int:
         if kind is dict:
             blob = item.get("inlineData")
             if blob is not None and _is_blob(blob):
-                tokens += _media_tokens(blob)
+                count = _media_tokens(blob)
+                tokens += count
+                if media is not None:
+                    _add(media, blob["mimeType"], count)
             elif "fileData" in item:
                 tokens += _REMOTE_TOKENS
+                if media is not None:
+                    file = item["fileData"]
+                    _add(media, file.get("mimeType") if isinstance(file, dict) else None, _REMOTE_TOKENS)
             else:
                 for name, value in item.items():
                     text_bytes += len(name)
@@ -67,6 +75,11 @@ def input_bound(request: GenerateContentRequest) -> int:
 def _is_blob(value: Any) -> bool:
     """Media, and not the argument of a function that happens to have its name."""
     return isinstance(value, dict) and all(isinstance(value.get(name), str) for name in ("mimeType", "data"))
+
+
+def _add(media: dict[str, int], mime_type: Any, count: int) -> None:
+    kind = mime_type.partition("/")[0].strip().lower() if isinstance(mime_type, str) else ""
+    media[kind] = media.get(kind, 0) + count
 
 
 def _media_tokens(blob: dict[str, str]) -> int:

@@ -116,19 +116,34 @@ def cost_nano(usage: Usage, price: Price) -> int:
     return _whole(amount) + price.search * searches
 
 
-def estimate_nano(price: Price, input_tokens: int, output_tokens: int, *, service_tier: str = "") -> int:
+def estimate_nano(
+    price: Price,
+    input_tokens: int,
+    output_tokens: int,
+    *,
+    service_tier: str = "",
+    media: Mapping[str, int] = _NOTHING,
+) -> int:
     """What to reserve for one call with at most these tokens, in nano-dollars: long rates where the input may reach
     them, nothing cached, no discount, media output at its own price, a dearer tier where the client asks for one. Input
-    counts as text; searches are not in it."""
+    counts as text but for what `media` says of it, by the first word of MIME types; searches are not in it."""
     rates = price.rates_for(input_tokens)
-    media = min(output_tokens, _MEDIA_TOKENS)
+    shown = min(output_tokens, _MEDIA_TOKENS)
     dearest = max([rates.output, *rates.output_by_modality.values()])
-    tokens = input_tokens * rates.input + media * dearest + (output_tokens - media) * rates.output
+    tokens = input_tokens * rates.input + shown * dearest + (output_tokens - shown) * rates.output
+    if media and rates.input_by_modality:
+        tokens += sum(count * (_media_rate(rates, kind) - rates.input) for kind, count in media.items())
     return _whole(tokens * max(_PER_CENT, price.tier(service_tier).percent))
 
 
 def reservation_nano(
-    model: ResolvedModel, today: date, input_tokens: int, output_tokens: int, *, service_tier: str = ""
+    model: ResolvedModel,
+    today: date,
+    input_tokens: int,
+    output_tokens: int,
+    *,
+    service_tier: str = "",
+    media: Mapping[str, int] = _NOTHING,
 ) -> int:
     """The estimate at the dearest model that may answer: the one sent, the one Google runs for it, every fallback.
     Raises like `price_of`."""
@@ -136,7 +151,19 @@ def reservation_nano(
     for link in model.fallbacks:
         names += (link.id, link.effective)
     prices = _prices(tuple(names), today)
-    return max([estimate_nano(price, input_tokens, output_tokens, service_tier=service_tier) for price in prices])
+    return max(
+        [estimate_nano(price, input_tokens, output_tokens, service_tier=service_tier, media=media) for price in prices]
+    )
+
+
+def _media_rate(rates: Rates, kind: str) -> int:
+    """The dearest that such input can be: a film has sound, and a file whose type nobody told may be anything."""
+    own = rates.input_by_modality
+    if kind == "audio":
+        return max(rates.input, own.get("AUDIO", 0))
+    if kind in ("image", "application", "text"):
+        return max(rates.input, own.get("IMAGE", 0), own.get("DOCUMENT", 0))
+    return max(rates.input, *own.values())
 
 
 @lru_cache(maxsize=256)

@@ -283,6 +283,15 @@ def test_an_estimate_covers_the_cost_of_text() -> None:
     assert estimate_nano(price, 1_000, 0, service_tier="flex") == usd(0.001 * 1.25)  # may be served as standard
 
 
+@pytest.mark.parametrize(
+    ("kind", "millionth"),
+    [("audio", 6.50), ("video", 12), ("", 12), ("image", 0.45), ("application", 0.45), ("text", 0.45)],
+)
+def test_an_estimate_covers_media_that_cost_more_than_text(kind: str, millionth: float) -> None:
+    price = price_of("gemini-embedding-2", TODAY)[0]
+    assert estimate_nano(price, 1_500, 0, media={kind: 1_000}) == usd((500 * 0.20 + 1_000 * millionth) / MILLION)
+
+
 def test_an_estimate_reserves_a_few_images_not_a_million_tokens_of_them() -> None:
     price = price_of("gemini-3-pro-image", TODAY)[0]
     assert estimate_nano(price, 0, 2_000) == usd(0.002 * 120)

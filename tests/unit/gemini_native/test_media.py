@@ -48,6 +48,17 @@ async def test_a_model_with_usage_is_metered_by_it(world):
     assert world.row.cost_nano == world.row.input_tokens * 200
 
 
+@pytest.mark.parametrize("kind", ["audio/mp3", "video/mp4", "image/png", "application/pdf"])
+@pytest.mark.parametrize("linked", [True, False])
+async def test_what_embedding_media_costs_was_reserved(world, kind, linked):
+    data = base64.b64encode(bytes(200_000)).decode()
+    link = {"fileData": {"fileUri": "https://example.com/a", "mimeType": kind}}
+    part = link if linked else {"inlineData": {"mimeType": kind, "data": data}}
+    got = await world.post("/v1beta/models/gemini-embedding-2:embedContent", {"content": {"parts": [part]}})
+    assert got.status == 200
+    assert 0 < world.row.cost_nano <= world.row.estimate_nano
+
+
 async def test_a_batch_comes_back_byte_by_byte(world, monkeypatch):
     from infra.local.emulator import answers
 
