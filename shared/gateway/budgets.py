@@ -77,7 +77,7 @@ def _bounds(request: GenerateContentRequest) -> tuple[int, dict[str, int]]:
 
 
 def _add(media: dict[str, int], described: Any, tokens: int) -> None:
-    """By the kind of their media type, in the upstream's words; those of none are priced as text."""
+    """By the first word of their media type; "" where none is told."""
     mime_type = described.get("mimeType") if isinstance(described, dict) else None
     kind = mime_type.partition("/")[0].upper() if isinstance(mime_type, str) else ""
     media[kind] = media.get(kind, 0) + tokens

@@ -18,9 +18,11 @@ from shared.gateway.budgets import estimate
 from shared.gateway.context import in_time
 from shared.gateway.fan_out import merged
 from shared.gateway.native_life import Asked, NativeAnswer, NativeLife
+from shared.gateway.native_links import media_of
 from shared.gateway.native_objects import Owners
 from shared.gateway.native_upstream import NativeUpstream, passed
 from shared.gateway.telemetry import log
+from shared.gemini.types import GenerateContentRequest
 from shared.gemini.usage import estimate_tokens, read_usage
 
 Reply = Mapping[str, Any]
@@ -49,21 +51,25 @@ class NativeMedia:
     async def _embed(
         self, asked: Asked, endpoint: str, embedding: Embedding, change: Callable[[Reply], Reply] | None
     ) -> Response:
-        credential_id = await self._owners.credential(asked.key.acct, owned({"contents": embedding.contents}))
-        reserve = estimate(
-            {"contents": embedding.contents}, asked.model, asked.exchange.today, choices=1, default_output=0
-        )
+        contents: GenerateContentRequest = {"contents": embedding.contents}
+        credential_id = await self._owners.credential(asked.key.acct, owned(contents))
+        media = media_of(self._life.services, asked.key, asked.body, contents, asked.exchange)
+        reserve = estimate(contents, asked.model, asked.exchange.today, choices=1, default_output=0)
         answer = await self._life.admit(asked, reserve, endpoint)
         if asked.model.aliased:
             answer.warnings.append(f"model:{asked.model.id}")
         async with self._life.settled(answer), in_time(asked.exchange):
             answer.meter.before_upstream()
+            if media is not None:
+                contents = await media.ready(contents, asked.model.id, self._upstream)
+                embedding = embedding.about(contents["contents"])
+                credential_id = media.credential_id or credential_id
             batches = embedding.batches
-            contents = await self._contents(answer, batches, credential_id)
-            content = contents[0]
+            replies = await self._replies(answer, batches, credential_id)
+            content = replies[0]
             # one batch goes back in the bytes it came in
             split = len(batches) > 1
-            reply: Reply = embeddings.joined([parsed(one) for one in contents], batches) if split else parsed(content)
+            reply: Reply = embeddings.joined([parsed(one) for one in replies], batches) if split else parsed(content)
             if embedding.unit:
                 rows = reply.get("embeddings", ())
                 reply = {**reply, "embeddings": [embeddings.unit_vector(row) for row in rows]}
@@ -76,7 +82,7 @@ class NativeMedia:
             answer.meter.outcome.finish_reason = "STOP"
             return answer.respond(content)
 
-    async def _contents(
+    async def _replies(
         self, answer: NativeAnswer, batches: Sequence[Embedding], credential_id: str | None
     ) -> list[bytes]:
         """The replies to batches side by side, in their order, each counted as soon as it is there."""

@@ -132,14 +132,14 @@ def estimate_nano(
 ) -> int:
     """What to reserve for one call with at most these tokens, in nano-dollars: long rates where the input may reach
     them, nothing cached, no discount, media output at its own price, a dearer tier where the client asks for one.
-    `media` is the part of the input that is no text, by modality; `grounded`: the answer may be, on the web or on
-    Maps."""
+    `media` is the part of the input that is no text, by the first word of its MIME type, "" where that is unknown;
+    `grounded`: the answer may be, on the web or on Maps."""
     rates = price.rates_for(input_tokens)
     made = min(output_tokens, _MEDIA_TOKENS)
     dearest = max([rates.output, *rates.output_by_modality.values()])
     tokens = input_tokens * rates.input + made * dearest + (output_tokens - made) * rates.output
-    for kind, count in media.items():
-        tokens += count * max(0, rates.input_by_modality.get(kind, 0) - rates.input)
+    if media and rates.input_by_modality:
+        tokens += sum([count * (_media_rate(rates, kind) - rates.input) for kind, count in media.items()])
     nano = _whole(tokens * max(_PER_CENT, price.tier(service_tier).percent))
     return nano + max(price.search, price.maps) * (1 if price.search_per_answer else _SEARCHES) * grounded
 
@@ -166,6 +166,16 @@ def reservation_nano(
             for price in prices
         ]
     )
+
+
+def _media_rate(rates: Rates, kind: str) -> int:
+    """The dearest that such input can be: a film has sound, and a file whose type nobody told may be anything."""
+    own = rates.input_by_modality
+    if kind == "AUDIO":
+        return max(rates.input, own.get("AUDIO", 0))
+    if kind in ("IMAGE", "APPLICATION", "TEXT"):
+        return max(rates.input, own.get("IMAGE", 0), own.get("DOCUMENT", 0))
+    return max(rates.input, *own.values())
 
 
 @lru_cache(maxsize=256)

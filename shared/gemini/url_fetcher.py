@@ -98,8 +98,8 @@ class UrlFetcher:
             async with self._opened(url, param) as response:
                 if response.status_code not in _REDIRECTS:
                     return await self._media(response, param)
-                target = urljoin(url, response.headers.get("location", ""))
-            if url.startswith("https:") and not target.startswith("https:"):
+                target = _joined(url, response.headers.get("location", ""), param)
+            if url.lower().startswith("https:") and not target.startswith("https:"):
                 raise _forbidden("The URL leads from https to another scheme.", param)
             url = target
         raise GatewayError("invalid_request", "The URL redirects too often.", param=param)
@@ -241,6 +241,14 @@ async def _decoded(response: httpx.Response, param: str | None) -> AsyncGenerato
         raise _no_media(param) from error
     if not decoder.eof:
         raise _no_media(param)
+
+
+def _joined(url: str, location: str, param: str | None) -> str:
+    """Where a redirect leads; what its server wrote may be no address at all."""
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        raise _forbidden("The URL leads to something that is no address.", param) from None
 
 
 def _ascii(host: str) -> str:

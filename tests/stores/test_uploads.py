@@ -149,6 +149,12 @@ async def test_every_dialect_uses_a_file_by_its_id(place: Place) -> None:
     cached = await place.http.post("/v1beta/cachedContents", json={**googles, "model": MODEL}, headers=headers)
     assert cached.status_code == 200
     assert made.id not in json.dumps(place.upstream.requests[-1]["body"])
+    one = {"content": googles["contents"][0]}
+    path = "/v1beta/models/gemini-embedding-2"
+    for method, asked in (("embedContent", one), ("batchEmbedContents", {"requests": [one] * 101})):
+        embedded = await place.http.post(f"{path}:{method}", json=asked, headers=headers)
+        assert embedded.status_code == 200
+        assert made.id not in json.dumps(place.upstream.requests[-1]["body"])
     await client.files.delete(made.id)
     with pytest.raises(openai.NotFoundError):
         await client.chat.completions.create(**chat(made.id))

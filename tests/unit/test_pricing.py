@@ -290,9 +290,18 @@ def test_an_estimate_covers_what_is_no_text() -> None:
     flash, embedding = (price_of(model, TODAY)[0] for model in ("gemini-2.5-flash", "gemini-embedding-2"))
     mixed = {"AUDIO": 800, "IMAGE": 100, "APPLICATION": 50}
     assert estimate_nano(flash, 1_000, 0, media=mixed) == usd(0.0002 * 0.3 + 0.0008 * 1)
-    assert estimate_nano(embedding, 1_000, 0, media=mixed) == usd(0.0008 * 6.5 + 0.0001 * 0.45 + 0.0001 * 0.2)
+    assert estimate_nano(embedding, 1_000, 0, media=mixed) == usd(0.0008 * 6.5 + 0.00015 * 0.45 + 0.00005 * 0.2)
     assert estimate_nano(flash, 1_000, 0, grounded=True) == usd(0.001 * 0.3 + 0.035)
     assert estimate_nano(price_of("gemini-3.8-flash", TODAY)[0], 0, 0, grounded=True) == usd(4 * 0.014)
+
+
+@pytest.mark.parametrize(
+    ("kind", "millionth"),
+    [("AUDIO", 6.50), ("VIDEO", 12), ("", 12), ("IMAGE", 0.45), ("APPLICATION", 0.45), ("TEXT", 0.45)],
+)
+def test_an_estimate_covers_media_that_cost_more_than_text(kind: str, millionth: float) -> None:
+    price = price_of("gemini-embedding-2", TODAY)[0]
+    assert estimate_nano(price, 1_500, 0, media={kind: 1_000}) == usd((500 * 0.20 + 1_000 * millionth) / MILLION)
 
 
 def test_an_estimate_reserves_a_few_images_not_a_million_tokens_of_them() -> None:

@@ -158,11 +158,13 @@ async def test_redirects_are_followed_under_the_same_rules() -> None:
         *("http://127.0.0.1:9001/2018-06-01/runtime/invocation/next", "http://169.254.169.254/latest/meta-data/"),
         *("https://inside.example.com/", "http://a.example.com/", "file:///etc/passwd", "gopher://a.example.com/"),
         *("//127.0.0.1/", "https://a.example.com:22/", "https://user@a.example.com/", "https://[::1]/"),
+        *("https://[", "//[::1", "https://[a.example.com]/"),
     ],
 )
-async def test_a_bad_hop_is_blocked_at_the_hop(target: str) -> None:
+@pytest.mark.parametrize("scheme", ["https", "HTTPS"])
+async def test_a_bad_hop_is_blocked_at_the_hop(scheme: str, target: str) -> None:
     network = Network(redirecting(a=target), a_example_com=PUBLIC, inside_example_com="10.1.2.3")
-    assert (await network.refusal("https://a.example.com/a")).kind == "url_not_allowed"
+    assert (await network.refusal(f"{scheme}://a.example.com/a")).kind == "url_not_allowed"
     assert len(network.requests) == 1
 
 

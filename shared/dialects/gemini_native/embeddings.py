@@ -28,6 +28,12 @@ class Embedding(Struct, frozen=True):
     def contents(self) -> list[Content]:
         return [request["content"] for request in self.requests if "content" in request]
 
+    def about(self, contents: Sequence[Content]) -> "Embedding":
+        """The same with these in place of its own."""
+        left = iter(contents)
+        changed = [{**request, "content": next(left)} if "content" in request else request for request in self.requests]
+        return Embedding(changed, self.unit)
+
     @property
     def batches(self) -> list["Embedding"]:
         """The same in parts that the upstream takes, in order; an empty request stays one for the upstream to judge."""

@@ -60,8 +60,9 @@ def parse(body: Mapping[str, Any], context: RequestContext) -> SpeechJob:
         "generationConfig": {"responseModalities": ["AUDIO"], "speechConfig": _speech(members)},
     }
     members.warn(notes)
-    # speech takes 25 tokens a second, and nobody speaks slower than a character in 80 ms
-    return SpeechJob(request, wanted, events, 256 + 2 * len(text), tuple(notes.items))
+    # speech takes 25 tokens a second, a letter at most 120 ms of it, and a sign for a syllable or a word, of three
+    # bytes, at most 360
+    return SpeechJob(request, wanted, events, 256 + 3 * len(text.encode()), tuple(notes.items))
 
 
 def _speech(members: Members) -> dict[str, Any]:
@@ -104,9 +105,9 @@ class Speaker:
     def feed(self, event: Event) -> bytes:
         if isinstance(event, Media):
             return self._sound(event)
+        if isinstance(event, End) and event.finish == "blocked":  # half of it would be taken for the whole
+            raise GatewayError("content_blocked", f"The speech was blocked by the upstream ({event.reason}).")
         if isinstance(event, End) and self._encoder is None:
-            if event.finish == "blocked":
-                raise GatewayError("content_blocked", f"The speech was blocked by the upstream ({event.reason}).")
             raise GatewayError("upstream_fault", f"The model did not speak ({event.reason}).", reason="no_audio")
         return b""
 

@@ -48,6 +48,17 @@ async def test_a_model_with_usage_is_metered_by_it(world):
     assert world.row.cost_nano == world.row.input_tokens * 200
 
 
+@pytest.mark.parametrize("kind", ["audio/mp3", "video/mp4", "image/png", "application/pdf"])
+@pytest.mark.parametrize("linked", [True, False])
+async def test_what_embedding_media_costs_was_reserved(world, kind, linked):
+    data = base64.b64encode(bytes(200_000)).decode()
+    link = {"fileData": {"fileUri": "https://example.com/a", "mimeType": kind}}
+    part = link if linked else {"inlineData": {"mimeType": kind, "data": data}}
+    got = await world.post("/v1beta/models/gemini-embedding-2:embedContent", {"content": {"parts": [part]}})
+    assert got.status == 200
+    assert 0 < world.row.cost_nano <= world.row.estimate_nano
+
+
 async def test_a_batch_comes_back_byte_by_byte(world, monkeypatch):
     from infra.local.emulator import answers
 
@@ -105,6 +116,10 @@ async def test_a_failure_of_one_picture_is_the_answers(world):
         {"instances": []},
         {"instances": [{}]},
         {"instances": [{"prompt": "a"}, {"prompt": "b"}]},
+        {"instances": [{"prompt": "a", "image": {"gcsUri": "gs://bucket/a.png"}}]},
+        {"instances": [{"prompt": "a", "image": "iVBORw0KGgo="}]},
+        {"instances": [{"prompt": "a", "referenceImages": [{"referenceId": 1}]}]},
+        {"instances": [{"prompt": "a", "image": {"bytesBase64Encoded": "iVBORw0KGgo="}, "mask": {"image": {}}}]},
         {"instances": [{"prompt": "a"}], "parameters": {"sampleCount": 5}},
         {"instances": [{"prompt": "a"}], "parameters": {"sampleCount": "9" * 5_000}},
         {"instances": [{"prompt": "a"}], "parameters": {"aspectRatio": "7:1"}},

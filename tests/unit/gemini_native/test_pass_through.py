@@ -274,6 +274,10 @@ async def test_links_are_judged_where_tokens_are_counted_too(world, form, uri, s
     assert (await world.post(f"{MODEL}:generateContent", body)).status == status
     cached = await world.post("/v1beta/cachedContents", {**body, "model": "gemini-3.8-flash"})
     assert cached.status == status
+    one = {"content": body["contents"][0]}
+    for method, asked in (("embedContent", one), ("batchEmbedContents", {"requests": [one]})):
+        embedded = await world.post(f"/v1beta/models/gemini-embedding-2:{method}", asked)
+        assert embedded.status == status
 
 
 async def test_ids_are_left_out_for_models_that_refuse_them(world):
