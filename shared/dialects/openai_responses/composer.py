@@ -184,7 +184,8 @@ class Composer:
     def _close_reasoning(self, status: str = "completed", signed: Mapping[str, FoundSignature] | None = None) -> None:
         if self._reasoning is None:
             return
-        sealed = self._sealed(signed) if signed else None
+        # also where nothing is signed: Vercel's SDK warns of a reasoning item without it
+        sealed = self._sealed(signed or {}) if self._carries else None
         item, self._reasoning = self._reasoning.close(status, sealed), None
         self._done(item)
 

@@ -174,7 +174,7 @@ class _Reader:
             return
         caps = self._context.model.capabilities
         carried = open_signatures(token, self._context.unseal)
-        if carried is not None and carried.family == caps.family:
+        if carried is not None and (carried.family == caps.family or not carried.signatures):
             self.found.signatures.update(carried.signatures)
             return
         if takes_signatures(caps):

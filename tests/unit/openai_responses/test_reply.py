@@ -12,6 +12,7 @@ from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
 from shared.dialects.openai_responses import renderer
+from shared.dialects.openai_responses.encrypted import open_signatures
 from shared.dialects.openai_responses.options import ToolKind
 from shared.errors import GatewayError
 from shared.events import (
@@ -124,6 +125,15 @@ def test_a_signed_call_follows_the_item_that_carries_its_signature():
         "name": "weather",
         "arguments": '{"city":"Zürich"}',
     }
+
+
+def test_a_thought_without_a_signature_is_sealed_too_where_asked_for():
+    """Vercel's SDK, with `store: false`, warns of every reasoning item that has nothing to send back."""
+    events = [*thought("Hmm."), *text("Yes", "dGV4dA==", index=1), end()]
+    output = streamed(events, show_reasoning=True, include=ENCRYPTED)[-1]["response"]["output"]
+    assert [item["type"] for item in output] == ["reasoning", "message", "reasoning"]
+    carried = [open_signatures(item["encrypted_content"], sealer().unseal) for item in output[::2]]
+    assert [len(found.signatures) for found in carried] == [0, 1]
 
 
 def test_without_the_include_nothing_is_carried_and_no_empty_item_made():

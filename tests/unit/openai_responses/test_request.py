@@ -117,6 +117,12 @@ def test_what_cannot_be_read_is_left_out_and_reported(item, reason):
     assert any(note.startswith("reasoning_dropped:") for note in done.warnings)
 
 
+def test_a_carrier_of_no_signature_loses_nothing_with_another_model():
+    done = translate({"input": [{"role": "user", "content": "?"}, carrier({}, family="other")]})
+    assert not done.options.transformations
+    assert not done.warnings
+
+
 def test_the_signature_of_a_text_and_of_code_come_back():
     bound = {
         text_key("", "Yes."): FoundSignature("dGV4dHNpZ24="),
