@@ -96,7 +96,7 @@ class KeyRegistry:
         if key is None:
             raise GatewayError("invalid_request", "The text is not a key of this gateway.", param="key")
         check_terms(terms)
-        held = await self._keys.resolve(key.kid)
+        held = await self._keys.resolve(key.kid, fresh=True)
         pepper_id, pepper = await _current_or_named(self._secrets, held)
         right_hash = key_hash(pepper, key.secret)
         if held is not None and held.pepper_id == pepper_id and hmac.compare_digest(held.hash, right_hash):
@@ -118,7 +118,7 @@ class KeyRegistry:
 
     async def held(self, kid: str) -> KeyRecord:
         """`not_found` where there is no such key."""
-        record = await self._keys.resolve(kid)
+        record = await self._keys.resolve(kid, fresh=True)
         if record is None:
             raise GatewayError("not_found", f"There is no key {kid[:64]}.", param="kid")
         return record
@@ -178,7 +178,7 @@ class KeyRegistry:
 
     async def _spread(self, limits: Mapping[str, Any], kids: Sequence[str]) -> None:
         for kid in kids:
-            sibling = await self._keys.resolve(kid)
+            sibling = await self._keys.resolve(kid, fresh=True)
             if sibling is not None and sibling.status != "revoked":
                 await self._put_again(replace(sibling, **limits, version=sibling.version + 1))
 

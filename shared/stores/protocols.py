@@ -101,7 +101,8 @@ class CooldownStore(Protocol):
 class KeyStore(Protocol):
     """The registry of client keys: configuration only."""
 
-    async def resolve(self, kid: str) -> KeyRecord | None: ...
+    async def resolve(self, kid: str, *, fresh: bool = False) -> KeyRecord | None:
+        """`fresh`: as it is now; else it may be some seconds old."""
 
     async def put(self, record: KeyRecord, *, overwrite: bool = True) -> None:
         """`overwrite=False` raises StoreConflict where the kid exists. Oversized records raise ValueError."""

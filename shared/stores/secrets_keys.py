@@ -56,10 +56,12 @@ class SecretsKeyStore:
     async def warm(self) -> None:
         await self._aws.warm("secretsmanager")
 
-    async def resolve(self, kid: str) -> KeyRecord | None:
+    async def resolve(self, kid: str, *, fresh: bool = False) -> KeyRecord | None:
         if not _KID.fullmatch(kid):
             return None
-        value = (await self._bundle(shard_of(kid))).records.get(kid)
+        shard = shard_of(kid)
+        bundle = await (self._refreshed(shard) if fresh else self._bundle(shard))
+        value = bundle.records.get(kid)
         return None if value is None else _record(kid, value)
 
     async def put(self, record: KeyRecord, *, overwrite: bool = True) -> None:

@@ -30,7 +30,7 @@ class SsmKeyStore:
     async def warm(self) -> None:
         await self._aws.warm("ssm")
 
-    async def resolve(self, kid: str) -> KeyRecord | None:
+    async def resolve(self, kid: str, *, fresh: bool = False) -> KeyRecord | None:
         if not _KID.fullmatch(kid):
             return None  # it would not stay inside the prefix
         await self.warm()  # the import of boto3 is not part of the lookup's time

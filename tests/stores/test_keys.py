@@ -266,6 +266,19 @@ async def test_a_key_is_issued_used_and_revoked(
     assert caught.value.kind == "not_found"
 
 
+async def test_a_change_builds_upon_what_another_process_has_written(
+    store: KeyStore, secret_store: SecretsManagerStore, aws: Aws, table: str
+) -> None:
+    other = SecretsKeyStore(aws, f"gw/{table}/keys") if isinstance(store, SecretsKeyStore) else store
+    here, there = (KeyRegistry(keys, secret_store, DynamoLedger(aws, table)) for keys in (store, other))
+    record, _ = await here.issue(KeyTerms("team"))
+    await there.change(record.kid, {"rpm": 7})
+    assert (await here.held(record.kid)).rpm == 7
+    await there.change(record.kid, {"tpm": 8})
+    changed = await here.change(record.kid, {"name": "blue"})
+    assert (changed.name, changed.rpm, changed.tpm, changed.version) == ("blue", 7, 8, 4)
+
+
 class RevokedOnceRead:
     """A key store in which somebody else revokes each key as soon as it was read."""
 
@@ -275,8 +288,8 @@ class RevokedOnceRead:
         self.page = store.page
         self.put = store.put
 
-    async def resolve(self, kid: str) -> KeyRecord | None:
-        record = await self._store.resolve(kid)
+    async def resolve(self, kid: str, *, fresh: bool = False) -> KeyRecord | None:
+        record = await self._store.resolve(kid, fresh=fresh)
         await self._others.revoke(kid)
         return record
 

@@ -75,7 +75,7 @@ class FakeStores:
     failures: int = 0  # the next so many reads fail
     delay_s: float = 0.0
 
-    async def resolve(self, kid: str) -> KeyRecord | None:
+    async def resolve(self, kid: str, *, fresh: bool = False) -> KeyRecord | None:
         self.reads += 1
         await asyncio.sleep(self.delay_s)
         if self.failures:

@@ -36,7 +36,7 @@ class Stores:
         if self.down:
             raise StoreUnavailable("down", retry_after=2.5)
 
-    async def resolve(self, kid: str) -> KeyRecord | None:
+    async def resolve(self, kid: str, *, fresh: bool = False) -> KeyRecord | None:
         self._reach()
         return self.records.get(kid)
 
