@@ -262,6 +262,7 @@ class Pipeline:
     async def _stream(self, call: Call) -> Response:
         """The status line waits for the first event, so that an early failure keeps its own status."""
         renderer = call.dialect.renderer(call.translation, call.reply)
+        closing: list[bytes] = []  # made, and not yet taken
 
         async def frames() -> AsyncGenerator[bytes]:
             async with aclosing(self._events(call)) as events:
@@ -271,11 +272,13 @@ class Pipeline:
                         yield rendered
                     if failure is not None:
                         raise failure
-            closing = renderer.close(_usage(call))
+            closing.append(renderer.close(_usage(call)))
             await _remember(call, renderer)  # before the client can build upon what it is told
-            yield closing
+            yield closing.pop()
 
         def failed(error: GatewayError) -> bytes:
+            if closing:  # a store that takes too long costs the memory and not the answer's end
+                return closing.pop()
             call.meter.outcome.fail(error)
             return renderer.fail(error)
 
