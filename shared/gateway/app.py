@@ -28,7 +28,7 @@ from shared.stores.protocols import StoreUnavailable
 
 Action = Callable[[Request, Exchange, Any, str], Awaitable[Response]]
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
-_GOOGLE_PATHS = ("/v1beta/models", "/v1alpha/", "/upload/", "/ws/")
+_GOOGLE_PATHS = ("/v1beta/", "/v1alpha/", "/upload/", "/ws/")
 # (endpoints, module, function in it): imported only where served, because each costs the cold start of every function
 _ACTION_MAKERS: tuple[tuple[frozenset[str], str, str], ...] = (
     (frozenset({"models"}), "model_routes", "model_actions"),
@@ -259,8 +259,10 @@ def outside(request: Request, error: GatewayError) -> Response:
     """An error where no row decides the dialect; OpenAI's shape is what most clients read, and holds the control
     plane's."""
     exchange = Exchange.begin(request, 0)
-    anthropic = speaks_anthropic(request) or "/messages" in request.scope["path"]
-    google = request.scope["path"].startswith(_GOOGLE_PATHS) or (not anthropic and speaks_google(request))
+    path = request.scope["path"]
+    anthropic = speaks_anthropic(request) or "/messages" in path
+    google = path.startswith(_GOOGLE_PATHS) or (not anthropic and speaks_google(request))
+    google = google and not path.startswith("/v1beta/openai/")
     dialect = load("gemini_native" if google else "anthropic_messages" if anthropic else "openai_chat")
     response = _refusal(dialect, error, exchange)
     _identify(response, exchange, dialect)

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from shared.dialects import gemini_native
 from shared.dialects.gemini_native.framing import JSON_TYPE
 from shared.dialects.gemini_native.query import Options, read_options
+from shared.errors import GatewayError
 from shared.gateway import auth
 from shared.gateway.budgets import Estimate
 from shared.gateway.context import Exchange
@@ -68,6 +69,8 @@ class NativeLife:
     async def ask(self, request: Request, exchange: Exchange, endpoint: str) -> Asked:
         key = await self.principal(request, exchange, endpoint)
         name, _, method = request.path_params["name"].rpartition(":")
+        if not name:
+            raise GatewayError("not_found", "The path has to end in a model and a method, such as `:generateContent`.")
         options = read_options(request.query_params) if request.scope["query_string"] else Options()
         raw = await read_body(request, self.services.settings.max_body_bytes)
         adopt(request, key, exchange, raw)

@@ -81,6 +81,16 @@ async def test_what_leads_nowhere_is_not_found(app: DataPlane, method: str, path
     assert json.loads(body)["error"]["message"].startswith(f"Unknown path: {path}")
 
 
+@pytest.mark.parametrize(
+    ("path", "google"),
+    [("/v1beta/nowhere", True), ("/v1alpha/nowhere", True), ("/v1beta/openai/nowhere", False), ("/v1/nowhere", False)],
+)
+async def test_an_unknown_path_is_one_in_the_words_of_its_prefix(app: DataPlane, path: str, google: bool) -> None:
+    """Also for clients that send Google's paths a bearer token, as one vendor's document does."""
+    _, _, body = await answer(app, scope_of("POST", path, (b"authorization", b"Bearer x")))
+    assert ("status" in json.loads(body)["error"]) == google
+
+
 async def test_health_needs_no_key(app: DataPlane) -> None:
     status, headers, body = await answer(app, scope_of("GET", "/health"))
     assert (status, body) == (200, b'{"status":"ok"}')

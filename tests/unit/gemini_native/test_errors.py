@@ -122,6 +122,14 @@ async def test_what_is_not_here_is_said_in_googles_shape(world, method, path, st
     assert world.sent == [] and world.ledger.rows == []
 
 
+@pytest.mark.parametrize("name", ["gemini-3.8-flash", "gemini-3.8-flash/generateContent", ":generateContent"])
+async def test_a_path_without_model_or_method_says_what_it_lacks(world, name):
+    """Not that a model without a name does not exist."""
+    got = await world.post(f"/v1beta/models/{name}", SAY)
+    assert (got.status, got.json["error"]["status"]) == (404, "NOT_FOUND")
+    assert "has to end in a model and a method" in got.json["error"]["message"]
+
+
 @pytest.mark.parametrize("path", ["/v1/batches", "/v1/batches/batch_1/cancel"])
 async def test_a_path_that_googles_v1_shares_with_openai_is_refused_in_the_clients_words(world, path):
     """A 501 in Google's shape was asked for again by OpenAI's SDKs, and read as a fault of the server."""
