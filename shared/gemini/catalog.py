@@ -103,6 +103,7 @@ _UPSTREAM_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _FAMILY = r"gemini-(\d+(?:\.\d+)?)(?:-|$)"
 _PREFIXES = ("models/", "google/", "gemini/", "anthropic/")
 _VERSION = r"@[a-z0-9-]+$"
+_KINDS = ("embedding", "-tts", "-image", "banana")  # of models that share no rule and no price with those for text
 _DATE = r"-20\d{6}$"  # of Anthropic's dated names
 
 
@@ -301,9 +302,10 @@ def _row_capabilities(profile: str, input_limit: int, output_limit: int) -> Capa
 
 
 def longest_prefix(model: str, names: Mapping[str, object]) -> str:
-    """The longest of `names` that `model` extends at a dash; empty where there is none."""
+    """The longest of `names` that `model` extends at a dash, and is of a kind with; empty where there is none."""
+    kinds = [word in model for word in _KINDS]
     while "-" in model:
         model = model.rpartition("-")[0]
-        if model in names:
+        if model in names and [word in model for word in _KINDS] == kinds:
             return model
     return ""

@@ -296,6 +296,8 @@ def test_unknown_ids_of_a_kind_get_the_rules_of_that_kind() -> None:
     assert capabilities_of("gemini-9-flash-image").modalities == ("TEXT", "IMAGE")
     assert capabilities_of("gemini-9-flash-tts").modalities == ("AUDIO",)
     assert capabilities_of("gemini-embedding-9").family == "embedding"
+    assert capabilities_of("gemini-3.8-flash-image").modalities == ("TEXT", "IMAGE")
+    assert capabilities_of("gemini-3.5-flash-tts").modalities == ("AUDIO",)
     assert capabilities_of("gemini-2.5-nova").thinking == "budget"
     assert capabilities_of("gemma-9-it").levels == ("MINIMAL", "HIGH")
     assert resolve("gemma-3-12b-it", TODAY).capabilities.thinking == "none"

@@ -259,6 +259,17 @@ def test_a_longer_name_is_priced_as_the_longest_known_one_and_marked() -> None:
     assert price_of("gemini-3.8-flash-tts-hd-001", TODAY) == (price_of("gemini-3.8-flash-tts", TODAY)[0], True)
 
 
+def test_no_model_for_pictures_or_speech_has_the_price_of_one_for_text() -> None:
+    """A picture costs sixteen times as much as so many tokens of text."""
+    for name in ("gemini-3.8-flash-image", "gemini-2.5-flash-tts"):
+        with pytest.raises(GatewayError) as caught:
+            price_of(name, TODAY)
+        assert caught.value.reason == "price_unknown"
+    known = price_of("gemini-3.1-flash-image", TODAY)[0]
+    assert price_of("gemini-3.8-flash-image", TODAY, "gemini-3.1-flash-image") == (known, True)
+    assert price_of("gemini-3.1-flash-image-large", TODAY) == (known, True)
+
+
 def test_an_unknown_version_is_priced_as_the_effective_model_and_marked() -> None:
     assert price_of("gemini-x", TODAY, "gemini-3.8-flash") == (price_of("gemini-3.8-flash", TODAY)[0], True)
     assert price_of("", TODAY, "gemini-3.8-flash-001") == (price_of("gemini-3.8-flash", TODAY)[0], True)
