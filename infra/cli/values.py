@@ -45,5 +45,9 @@ def _taken[**P, T](read: Callable[P, T], *given: P.args, **named: P.kwargs) -> T
 
 
 def items(given: list[str] | None) -> tuple[str, ...]:
-    """Options that may be repeated or comma-separated."""
-    return tuple(part.strip() for text in given or () for part in text.split(",") if part.strip())
+    """Options that may be repeated or comma-separated. An empty one is refused: what a script forgot to fill in would
+    allow everything."""
+    found = tuple(part.strip() for text in given or () for part in text.split(",") if part.strip())
+    if given and not found:
+        raise typer.BadParameter("an empty list would allow everything: leave the option out, or update --unlimited")
+    return found

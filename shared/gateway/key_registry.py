@@ -34,6 +34,7 @@ from shared.stores.protocols import (
     Ledger,
     SecretStore,
     StoreConflict,
+    StoreUnavailable,
 )
 
 OVERLAP_S = 86_400
@@ -167,9 +168,10 @@ class KeyRegistry:
         ended: KeyStatus = old.status if overlap_s else "revoked"
         if not overlap_s:
             await self._ledger.set_key_status(old.acct, kid, ended)
-        await self._put_again(
-            replace(old, replaced_by=fresh.kid, expires_at=end, status=ended, version=old.version + 1)
-        )
+        replaced = replace(old, replaced_by=fresh.kid, expires_at=end, status=ended, version=old.version + 1)
+        await self._put(replaced)
+        with contextlib.suppress(StoreUnavailable):  # the new key is in force, and nobody else is told its text
+            await self._unless_revoked(replaced)
         return issued
 
     async def page(self, cursor: str | None = None) -> tuple[Sequence[KeyRecord], str | None]:
@@ -191,9 +193,12 @@ class KeyRegistry:
             raise
 
     async def _put_again(self, record: KeyRecord) -> KeyRecord:
-        """The record as it stands afterwards: revoked where somebody revoked it since it was read. A revocation writes
-        the ledger first, so that one which is not seen here writes its own record after this one."""
-        await self._put(record)
+        """The record as it stands afterwards."""
+        return await self._unless_revoked(await self._put(record))
+
+    async def _unless_revoked(self, record: KeyRecord) -> KeyRecord:
+        """What was just put; revoked where somebody revoked it since it was read. A revocation writes the ledger first,
+        so that one which is not seen here writes its own record after this one."""
         if record.status != "revoked" and (await self._ledger.account_kids(record.acct)).get(record.kid) == "revoked":
             return await self._put(replace(record, status="revoked", version=record.version + 1))
         return record

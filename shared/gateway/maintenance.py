@@ -57,11 +57,11 @@ async def sweep(accounts: Sequence[str], ledger: LedgerUpkeep, now_s: int, enoug
 async def recount(
     accounts: Sequence[str], totals: GlobalUpkeep, now_s: int, enough: Enough, days_back: int = DAYS_BACK
 ) -> dict[str, int]:
-    """Count what the stream did not bring of the last days, today included."""
+    """Count what the stream did not bring of the last days, today included; `left` are accounts it had no time for."""
     today = datetime.fromtimestamp(now_s, UTC).date()
     first, last = ((today - timedelta(days=back)).strftime("%Y%m%d") for back in (days_back - 1, 0))
     looked, changed, failed = await _each(accounts, lambda acct: totals.recount(acct, first, last), enough)
-    counts = {"accounts": looked, "changed": changed, "failed": failed}
+    counts = {"accounts": looked, "left": len(accounts) - looked, "changed": changed, "failed": failed}
     record("recounted", counts)
     return counts
 

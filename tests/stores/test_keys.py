@@ -279,6 +279,23 @@ async def test_a_change_builds_upon_what_another_process_has_written(
     assert (changed.name, changed.rpm, changed.tpm, changed.version) == ("blue", 7, 8, 4)
 
 
+async def test_a_rotation_gives_the_new_key_even_if_the_ledger_is_lost_after_it(
+    store: KeyStore, secret_store: SecretsManagerStore, aws: Aws, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = DynamoLedger(aws, table)
+    registry = KeyRegistry(store, secret_store, ledger)
+    old, _ = await registry.issue(KeyTerms("team"))
+
+    async def lost(acct: str) -> None:
+        raise StoreUnavailable("gone")
+
+    monkeypatch.setattr(ledger, "account_kids", lost)
+    fresh, text = await registry.rotate(old.kid)
+    key = parse_key(text)
+    assert key is not None
+    assert await KeyDirectory(store, secret_store).lookup(key) == fresh
+
+
 class RevokedOnceRead:
     """A key store in which somebody else revokes each key as soon as it was read."""
 

@@ -265,7 +265,7 @@ for event in json.load(sys.stdin):
     assert answers == [
         {"accounts": 0, "holds": 0, "failed": 0},
         {"batchItemFailures": [{"itemIdentifier": "m1"}]},
-        {"accounts": 0, "changed": 0, "failed": 0},
+        {"accounts": 0, "left": 0, "changed": 0, "failed": 0},
         {"counted": 2},
         {"counted": 0},
         {"agree": 1, "differ": 0, "not_billed_yet": 0},
