@@ -68,11 +68,23 @@ _NO_RETRY: frozenset[ErrorKind] = frozenset(
 )
 
 
+_PLACED: frozenset[ErrorKind] = frozenset({"invalid_request", "unsupported_parameter", "url_not_allowed"})
+_QUOTES = str.maketrans("`'\",", "    ")
+
+
 def error_body(error: GatewayError, request_id: str) -> dict[str, Any]:
     wire = WIRE[error.kind]
     code = error.reason if error.kind == "upstream_fault" and error.reason else wire.code
-    message = f"{error.message} (request id: {request_id})"
+    message = f"{_message(error)} (request id: {request_id})"
     return {"error": {"message": message, "type": wire.type, "param": error.param, "code": code}}
+
+
+def _message(error: GatewayError) -> str:
+    """With its place in front, unless it names that: OpenAI's Node SDK, and what shows its errors, drop `param`."""
+    param, said = error.param, error.message
+    if not param or error.kind not in _PLACED or error.reason or param in said.translate(_QUOTES).rstrip(".").split():
+        return said
+    return f"{param}: {said}"
 
 
 def render_error(error: GatewayError, request_id: str) -> tuple[int, Mapping[str, Any], Mapping[str, str]]:
