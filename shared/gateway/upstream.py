@@ -84,10 +84,10 @@ class Attempt:
 
     def feed(self, chunks: Burst) -> list[Event]:
         """What may be shown now. Where a `failure` cuts a burst short, what was said before it counts."""
-        if self.fresh:
-            self.reader.next_hop()
-            self.fresh = False
         events: list[Event] = []
+        if self.fresh:
+            events = self.reader.next_hop()
+            self.fresh = False
         try:
             self.reader.feed_all(chunks, events)
         except GatewayError as failure:

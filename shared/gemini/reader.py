@@ -128,14 +128,19 @@ class ReplyReader(Told):
         if has_counters(metadata):
             self._hop.usage_metadata, self._hop.usage_is_last = metadata, True
 
-    def next_hop(self) -> None:
+    def next_hop(self) -> list[Event]:
         """Continue with the chunks of another upstream call: a long decode goes on, or a broken stream resumes. The
-        finish of the hop so far is suppressed and its usage kept; block numbers and text offsets run on."""
-        self._held.clear()  # nothing is held after a finish reason, and an unfinished call must not run
+        finish of the hop so far is suppressed and its usage kept; block numbers and text offsets run on. The events are
+        of parts that waited for a finish, and that the other call will not repeat."""
+        events: list[Event] = []
+        if self._held and self.token_covers_output:
+            self._release("continuation", events)
+        self._held.clear()  # what came after the last token is made anew, and half an answer's calls must not run
         self.earlier_usages.append(self.hop_usage)
         self._usage = None
         self._earlier_citations += self._citations()
         self._hop = _Hop(self._hop.text_offset + self._hop.text_length)
+        return events
 
     def close(self) -> list[Event]:
         """The last events, `End` among them. Raises upstream_truncated when the upstream never said how it ended."""

@@ -121,7 +121,7 @@ def said(reader: ReplyReader, chunks: list[Any]) -> list[Any]:
     try:
         for number, chunk in enumerate(chunks):
             if number % 4 == 3:
-                reader.next_hop()
+                told += reader.next_hop()
             told += [reader.feed(chunk), reader.usage, reader.finish, reader.token_covers_output]
             told += [reader.hop_output_seen, reader.response_id, reader.model_version]
         told += [reader.close(), reader.usage]

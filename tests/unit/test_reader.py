@@ -319,6 +319,19 @@ def test_an_unfinished_call_does_not_survive_a_broken_hop() -> None:
     assert not any(isinstance(event, ToolCall) for event in events)
 
 
+@pytest.mark.parametrize("later", [False, True])
+def test_what_a_token_covers_survives_a_broken_hop(later: bool) -> None:
+    """The hop that resumes from the token goes on behind the call and what was said after it."""
+    reader = ReplyReader()
+    parts = (text("a"), call(), text("b"))
+    whole = [chunk(*parts), chunk(continuationToken="T1")] if later else [chunk(*parts, continuationToken="T1")]
+    events = [event for each in whole for event in reader.feed(each)]
+    assert reader.token_covers_output
+    events += reader.next_hop() + reader.feed(chunk(text("c"), finish="STOP")) + reader.close()
+    said = [event for event in events if isinstance(event, BlockDelta | ToolCall)]
+    assert [one.text if isinstance(one, BlockDelta) else one.name for one in said] == ["a", "f", "b", "c"]
+
+
 def test_usage_between_hops_holds_what_was_used() -> None:
     reader = ReplyReader()
     reader.feed(chunk(text("one"), finish="CONTINUATION"))
