@@ -60,8 +60,9 @@ def parse(body: Mapping[str, Any], context: RequestContext) -> SpeechJob:
         "generationConfig": {"responseModalities": ["AUDIO"], "speechConfig": _speech(members)},
     }
     members.warn(notes)
-    # speech takes 25 tokens a second, and nobody speaks slower than a character in 80 ms
-    return SpeechJob(request, wanted, events, 256 + 2 * len(text), tuple(notes.items))
+    # speech takes 25 tokens a second, a letter at most 120 ms of it, and a sign for a syllable or a word, of three
+    # bytes, at most 360
+    return SpeechJob(request, wanted, events, 256 + 3 * len(text.encode()), tuple(notes.items))
 
 
 def _speech(members: Members) -> dict[str, Any]:

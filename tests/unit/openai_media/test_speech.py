@@ -82,6 +82,12 @@ def test_a_model_that_does_not_speak():
         parse({"input": "x"}, context("gemini-3.8-flash"))
 
 
+@pytest.mark.parametrize(("words", "seconds"), [("你好世界" * 500, 2_000 / 4), ("hello world " * 200, 400 / 2)])
+def test_the_bound_is_longer_than_the_speech(words, seconds):
+    """Chinese has some four or five signs a second, English two or three words."""
+    assert 25 * seconds < job(input=words).tokens < 75 * seconds
+
+
 def test_speed_is_ignored_and_named():
     assert job(speed=1.5).warnings == ("ignored:speed",)
     assert job(speed=1).warnings == ()
