@@ -18,6 +18,7 @@ _RATIOS = frozenset(
 # what each model takes as imageSize; the others take all four
 _SIZES = {"gemini-2.5-flash-image": (), "gemini-3.1-flash-lite-image": ("1K",)}
 _ALL_SIZES = ("512", "1K", "2K", "4K")
+_AT = "* PredictRequest.instances[0]"
 _MOST_NAMED = 20  # more than Imagen ever had; they go into a header
 _KNOWN = ("sampleCount", "aspectRatio", "imageSize", "sampleImageSize")
 
@@ -65,10 +66,16 @@ def _parts(instances: Any) -> list[dict[str, Any]]:
     instance = _mapping(instances[0], "instances[0]")
     prompt = instance.get("prompt")
     if not isinstance(prompt, str) or not prompt.strip():
-        raise refused("instances[0].prompt", "* PredictRequest.instances[0].prompt: a text is expected.")
+        raise refused("instances[0].prompt", f"{_AT}.prompt: a text is expected.")
     parts: list[dict[str, Any]] = [{"text": prompt}]
+    if instance.get("referenceImages"):
+        raise refused("instances[0].referenceImages", f"{_AT}.referenceImages: not supported: one image is.")
+    if instance.get("mask"):
+        raise refused("instances[0].mask", f"{_AT}.mask: not supported.")
     image = instance.get("image")
-    if isinstance(image, Mapping) and isinstance(image.get("bytesBase64Encoded"), str):
+    if image:
+        if not isinstance(image, Mapping) or not isinstance(image.get("bytesBase64Encoded"), str):
+            raise refused("instances[0].image", f"{_AT}.image: bytesBase64Encoded is expected.")
         mime_type = image.get("mimeType") if isinstance(image.get("mimeType"), str) else "image/png"
         parts.append({"inlineData": {"mimeType": mime_type, "data": image["bytesBase64Encoded"]}})
     return parts

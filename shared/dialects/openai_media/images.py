@@ -202,7 +202,7 @@ def _linked(members: Members, name: str) -> list[Part]:
             if url is None and isinstance(kept, str) and KEPT_FILE.fullmatch(kept):
                 url = kept
         if not isinstance(url, str):
-            raise invalid("Expected an image's URL: uploaded files are not known here.", path)
+            raise invalid("Expected an image's URL, or the id of a file that was uploaded here.", path)
         parts.append(_picture(media_part(url, mime=None, param=path), path))
     return parts
 

@@ -102,9 +102,9 @@ def _instruction(task: Task, wanted: str, words: bool, members: Members) -> tupl
     lines = [_TASKS[task], _AS_JSON if wanted in _TIMED else _PLAIN]
     if words:
         lines.append(_WORDS)
-    languages = [*members.texts("languages"), *members.texts("language")]
+    languages = [name for name in (*members.texts("languages"), *members.texts("language")) if name]
     if task == "transcribe" and languages:
-        lines.append(f"Spoken: {', '.join(_short(name, 'language') for name in languages if name)}.")
+        lines.append(f"Spoken: {', '.join(_short(name, 'language') for name in languages)}.")
     keywords = [_short(word, "keywords") for word in members.texts("keywords") if word]
     if keywords:
         lines.append(f"These words may occur: {', '.join(keywords)}.")

@@ -43,6 +43,11 @@ def test_the_request():
     assert (made.duration, made.stream, made.warnings) == (1.0, False, ())
 
 
+def test_a_language_left_empty_is_none():
+    text = job(("language", "")).request["contents"][0]["parts"][0]["text"]
+    assert "Spoken" not in text
+
+
 def test_a_translation_is_told_to_translate():
     made = job(("language", "de"), task="translate")
     assert "English" in made.request["contents"][0]["parts"][0]["text"]
