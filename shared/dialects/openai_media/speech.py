@@ -105,9 +105,9 @@ class Speaker:
     def feed(self, event: Event) -> bytes:
         if isinstance(event, Media):
             return self._sound(event)
+        if isinstance(event, End) and event.finish == "blocked":  # half of it would be taken for the whole
+            raise GatewayError("content_blocked", f"The speech was blocked by the upstream ({event.reason}).")
         if isinstance(event, End) and self._encoder is None:
-            if event.finish == "blocked":
-                raise GatewayError("content_blocked", f"The speech was blocked by the upstream ({event.reason}).")
             raise GatewayError("upstream_fault", f"The model did not speak ({event.reason}).", reason="no_audio")
         return b""
 

@@ -17,8 +17,10 @@ from shared.events import BlockDelta, BlockStart, End, Event, Usage
 from shared.json_codec import encode
 from shared.sse import frame
 
-_FENCE = re.compile(r"\s*```(?:json)?\s*(.*?)\s*```\s*", re.DOTALL)
+_FENCE: Final = "```"
 _CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d+(?:\.\d+)?)")
+_LONGEST_CLOCK: Final = 30  # characters
+_TOO_LONG_S: Final = 1_000_000
 _TEXT: Final = "text/plain; charset=utf-8"
 _JSON: Final = "application/json"
 
@@ -84,8 +86,7 @@ def transcript(events: Iterable[Event], job: TranscriptionJob, usage: Usage) -> 
 
 def read_timed(text: str) -> Timed:
     """The model's JSON, a fence around it forgiven; GatewayError `upstream_fault` where it is none."""
-    fenced = _FENCE.fullmatch(text)
-    value = json_text.parse(fenced[1] if fenced else text)
+    value = json_text.parse(_unfenced(text.strip()))
     if not isinstance(value, Mapping) or not isinstance(value.get("segments"), list):
         raise GatewayError("upstream_fault", "The model's transcript is unusable.", reason="malformed_transcript")
     segments: list[Segment] = []
@@ -103,6 +104,13 @@ def read_timed(text: str) -> Timed:
     ]
     language = value.get("language")
     return Timed(language.lower() if isinstance(language, str) else "", tuple(segments), tuple(words))
+
+
+def _unfenced(text: str) -> str:
+    """By hand: models at a loss fill a fence with white space by the thousand, and a pattern took its length cubed."""
+    if len(text) < 2 * len(_FENCE) or not text.startswith(_FENCE) or not text.endswith(_FENCE):
+        return text
+    return text.removeprefix(_FENCE).removesuffix(_FENCE).removeprefix("json").strip()
 
 
 def transcript_usage(usage: Usage) -> dict[str, Any]:
@@ -213,15 +221,16 @@ def _objects(value: Any) -> list[Mapping[str, Any]]:
 
 
 def _seconds(value: Any) -> float:
-    """Seconds, also where the model wrote a clock (`01:02.5`) instead; 0 for what is neither."""
+    """Seconds, also where the model wrote a clock (`01:02.5`) instead; 0 for what is neither, or beyond any file."""
+    seconds = 0.0
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return max(0.0, float(value))
-    if isinstance(value, str):
-        if match := _CLOCK.fullmatch(value.strip()):
-            return int(match[1] or 0) * 3600 + int(match[2]) * 60 + float(match[3])
-        if re.fullmatch(r"\d+(?:\.\d+)?", value.strip()):
-            return float(value)
-    return 0.0
+        seconds = float(value)
+    elif isinstance(value, str) and len(text := value.strip()) <= _LONGEST_CLOCK:
+        if match := _CLOCK.fullmatch(text):
+            seconds = int(match[1] or 0) * 3600 + int(match[2]) * 60 + float(match[3])
+        elif re.fullmatch(r"\d+(?:\.\d+)?", text):
+            seconds = float(text)
+    return seconds if 0 < seconds < _TOO_LONG_S else 0.0
 
 
 def _frame(body: Mapping[str, Any]) -> bytes:

@@ -145,6 +145,7 @@ def test_the_rate_is_the_upstreams():
         (said(finish="blocked", reason="SAFETY"), "content_blocked"),
         (said(finish="no_output", reason="OTHER"), "upstream_fault"),
         ([Media(0, "audio/ogg", "AAAA")], "upstream_invalid_response"),
+        ([Media(0, MIME, "AAAA"), End("blocked", "SAFETY", USAGE)], "content_blocked"),
     ],
 )
 def test_silence_is_an_error(events, kind):

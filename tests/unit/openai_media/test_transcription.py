@@ -1,6 +1,7 @@
 """Transcription requests, transcripts and subtitles."""
 
 import json
+import time
 
 import pytest
 
@@ -156,6 +157,23 @@ def test_plain_bodies():
     }
     assert body(job(("response_format", "text")), "Hello.") == "Hello.\n"
     assert body(job(task="translate"), "Hello.") == {"text": "Hello."}
+
+
+def test_a_fence_full_of_nothing_takes_linear_time():
+    made = job(("response_format", "verbose_json"))
+    for text in ("```json" + "\n" * 100_000 + "{", "```json{" + " " * 100_000 + "```", "```", "``````"):
+        began = time.process_time()
+        with pytest.raises(GatewayError) as refused:
+            body(made, text)
+        assert refused.value.reason == "malformed_transcript"
+        assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize("told", [1e308, "9" * 5_000 + ":00", "9" * 400, -1])
+def test_times_that_no_recording_has_are_none(told):
+    row = {"start": told, "end": told, "text": "Guten Tag."}
+    answer = body(job(("response_format", "srt")), json.dumps({"language": "German", "segments": [row]}))
+    assert answer.splitlines()[1] == "00:00:00,000 --> 00:00:00,000"
 
 
 def test_a_verbose_body():
