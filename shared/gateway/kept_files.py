@@ -67,7 +67,8 @@ class KeptFiles:
             record = await self._owned.get(acct, f"sent/{file_id}") if object_ is not None else None
         if object_ is None or has_expired(object_, exchange.created):
             return None
-        if record is not None and credential_id in (None, record.credential_id):
+        fits = record is not None and credential_id in (None, record.credential_id)
+        if record is not None and fits and await upstream.pool.has(record.credential_id):
             return SentFile(record.url, media_type_of(object_), record.credential_id)
         slot = await upstream.slot(model_id, set(), credential_id)
         sent = await self._send(object_, slot, upstream, exchange)

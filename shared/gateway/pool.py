@@ -87,6 +87,10 @@ class CredentialPool:
         """Whether `choose` would find one."""
         return bool(self._ready(await self._slots(), model, exclude))
 
+    async def has(self, credential_id: str) -> bool:
+        """Whether the credential is in use, resting or not."""
+        return any(slot.id == credential_id for slot in await self._slots())
+
     def rest(self, slot: Credential, model: str, error: GatewayError) -> None:
         """Keep a credential, or its project for this model, out of the choice for as long as the error says."""
         quota_id = error.quota_id if isinstance(error, QuotaError) else ""

@@ -187,7 +187,10 @@ class Upstream:
     async def slot(self, model_id: str, bad: set[str], wanted: str | None) -> Credential:
         """A healthy credential, or the one that owns what the request refers to."""
         slot = await self.pool.choose(model_id, bad)
-        if wanted is not None:
+        if wanted is not None and slot.id != wanted:
+            if not await self.pool.has(wanted):
+                message = "What the request refers to is kept by an upstream credential that is no longer in use."
+                raise GatewayError("unavailable", message)
             passed = {*bad}
             while slot.id != wanted:
                 passed.add(slot.id)

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from msgspec import structs
 
 from handlers.composition import open_services, open_stores
 from infra.local.emulator import EmulatorServer
@@ -18,6 +19,7 @@ from shared.gateway.app import build_app
 from shared.gateway.key_registry import KeyRegistry
 from shared.gateway.key_terms import KeyTerms
 from shared.gateway.settings import Settings
+from shared.gemini.file_links import upstream_file
 from shared.stores.aws import Aws
 
 MODEL = "gemini-3.6-flash"
@@ -159,6 +161,24 @@ async def test_every_dialect_uses_a_file_by_its_id(place: Place) -> None:
     with pytest.raises(openai.NotFoundError):
         await client.chat.completions.create(**chat(made.id))
     assert place.upstream.requests[-1]["method"] == "DELETE", "the upstream's copy is deleted too"
+
+
+async def test_a_file_outlives_the_credential_that_sent_it(place: Place) -> None:
+    client = place.openai()
+    made = await client.files.create(file=("doc.pdf", PDF), purpose="user_data")
+    await client.chat.completions.create(**chat(made.id))
+    (key,) = await place.files.objects.page("")
+    acct = key.partition("/")[0]
+    owned = place.files._owned
+    sent = await owned.get(acct, f"sent/{made.id}")
+    for name in (sent.name, upstream_file(sent.url)):
+        await owned.put(acct, structs.replace(await owned.get(acct, name), credential_id="retired"))
+    part = {"fileData": {"fileUri": sent.url}}
+    refused = await native(place, place.key, [part], 503)
+    assert "no longer in use" in refused["error"]["message"]
+    await client.chat.completions.create(**chat(made.id))
+    assert place.uploaded() == 2
+    await client.files.delete(made.id)
 
 
 async def native(place: Place, key: str, parts: list[dict[str, Any]], status: int) -> dict[str, Any]:
