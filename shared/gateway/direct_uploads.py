@@ -27,12 +27,15 @@ _LONGEST = 15  # digits of a length
 def goes_past(headers: Mapping[str, str], limit: int, *, elsewhere: str = "") -> bool:
     """Whether the upload that a request starts has to go past the gateway, which takes `limit` bytes in one request.
 
-    Raises `request_too_large` where it can go neither way: `elsewhere` is told to the client then. Of Google's SDKs
-    only Python's sends the pieces to the address it was given and without a key. JavaScript's (3.1.0) sends them to
-    the host of its base URL, earlier ones of it and Go's add the key that they have, which is the gateway's.
+    Raises `invalid_request` for a length that is none, `request_too_large` where it can go neither way: `elsewhere` is
+    told to the client then. Of Google's SDKs only Python's sends the pieces to the address it was given and without a
+    key. JavaScript's (3.1.0) sends them to the host of its base URL, earlier ones of it and Go's add the key that they
+    have, which is the gateway's.
     """
     length = headers.get(_LENGTH, "0")
-    if not (length.isascii() and length.isdigit()) or (len(length) <= _LONGEST and int(length) <= limit):
+    if not (length.isascii() and length.isdigit()):
+        raise GatewayError("invalid_request", "Expected a number of bytes.", param=_LENGTH)
+    if len(length) <= _LONGEST and int(length) <= limit:
         return False
     sdk = headers.get("x-goog-api-client", "")
     if sdk and limit >= _SDK_PIECE:

@@ -16,6 +16,7 @@ from shared.stores.protocols import OwnedObject, OwnedObjectStore, StoreUnavaila
 _AT_ONCE = 8
 _PAGE = 10
 _MAX_PAGE = 100
+_KINDS = {"files": "file", "cachedContents": "cached content", "uploads": "upload"}
 
 
 class Owners:
@@ -124,7 +125,7 @@ class OwnedResources:
 
 
 def unknown(name: str) -> GatewayError:
-    kind = "file" if name.startswith("files/") else "cached content"
+    kind = _KINDS[name.partition("/")[0]]
     return GatewayError("not_found", f"The {kind} does not exist or you do not have access to it.")
 
 

@@ -157,7 +157,16 @@ async def test_a_piece_of_no_session_ends_the_upload(world):
             url, b"data", headers={"x-goog-upload-command": "upload, finalize", "x-goog-api-key": KEY}
         )
         assert (got.status, got.headers["x-goog-upload-status"]) == (404, "final")
+        assert got.json["error"]["message"].startswith("The upload does not exist")
     assert world.sent == []
+
+
+@pytest.mark.parametrize("length", ["abc", "-1", "5.5", "", "1e9"])
+async def test_a_length_that_is_none_is_refused_here(world, length):
+    start = {"x-goog-upload-protocol": "resumable", "x-goog-upload-command": "start"}
+    headers = {**start, "x-goog-upload-header-content-length": length}
+    got = await world.post("/upload/v1beta/files", {"file": {}}, headers=headers)
+    assert (got.status, got.json["error"]["status"], world.sent) == (400, "INVALID_ARGUMENT", [])
 
 
 async def test_the_address_of_an_upload_at_google_is_not_shown(world):
