@@ -119,7 +119,11 @@ def _responses(stream: bool) -> Ask:
             return
         events = list(client.responses.create(model=FLASH, input=prompt, stream=True))
         assert not any(event.type == "response.completed" for event in events[:-1])
-        assert events[-1].type == "response.completed"
+        last: Any = events[-1]
+        if last.type == "response.failed":
+            assert last.response.status == "failed"
+            raise NotASuccess(f"response.failed {last.response.error}")
+        assert last.type == "response.completed"
 
     return ask
 

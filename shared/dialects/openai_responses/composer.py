@@ -115,12 +115,7 @@ class Composer:
         self._open()
         self._close_items("incomplete")
         used = response_usage(usage) if usage else None
-        failure = response_error(error)
-        # OpenAI sends both events: LangChain.js and pydantic-ai take for whole what only `response.failed` ends. Its
-        # SDKs raise what stands in `error`; its documents have the members beside it
-        told = {**failure, "param": None}
-        self._say({**told, "error": {"type": failure["code"], **told}}, "error")
-        self._lifecycle("failed", "response.failed", error=failure, usage=used)
+        self._lifecycle("failed", "response.failed", error=response_error(error), usage=used)
 
     # --- the response around its items
 

@@ -172,11 +172,8 @@ const responses = {
 
   // a response tells its failure in an event of its own
   async response_broken({ request }) {
-    const events = [];
-    const failed = await refusal(async () => {
-      for await (const event of await client.responses.create({ ...request, stream: true })) events.push(event);
-    });
-    return { events, failed, kept: await client.responses.retrieve(events[0].response.id) };
+    const events = await gathered(client.responses.create({ ...request, stream: true }));
+    return { events, kept: await client.responses.retrieve(events.at(-1).response.id) };
   },
 
   async response_background({ request }) {
