@@ -10,7 +10,7 @@ from shared.dialects.contract import StatefulDialect
 from shared.errors import GatewayError
 from shared.gateway.context import Exchange
 from shared.gateway.item_pages import page
-from shared.gateway.memory import KEEP_S, append, conversation_items, remove_item
+from shared.gateway.memory import KEEP_S, append, conversation_items, remove_item, rewrite
 from shared.gateway.pipeline import Services
 from shared.gateway.request_body import read_body
 from shared.gateway.responses import json_response
@@ -52,15 +52,11 @@ class Conversations:
         if request.method == "DELETE":
             await self._guarded(self._store.delete(key.acct, conversation_id))
             return json_response(200, {"id": conversation_id, "object": "conversation.deleted", "deleted": True})
-        kept = document.body
         if request.method == "POST":
-            kept = {**kept, "metadata": _metadata(body)}
-            changed = KeptDocument(kept, str(int(document.state) + 1))
-            expires_at = int(kept["expires_at"])
-            await self._guarded(
-                self._store.put(key.acct, conversation_id, changed, expires_at, if_state=[document.state])
-            )
-        return json_response(200, _shown(conversation_id, kept))
+            metadata = _metadata(body)
+            changed = rewrite(self._store, key.acct, conversation_id, lambda kept: {**kept, "metadata": metadata})
+            document = await self._guarded(changed)
+        return json_response(200, _shown(conversation_id, document.body))
 
     async def items(self, request: Request, exchange: Exchange, dialect: StatefulDialect, endpoint: str) -> Response:
         """GET and POST /v1/conversations/{id}/items."""

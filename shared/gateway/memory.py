@@ -169,22 +169,22 @@ async def conversation_items(store: ResponseStore, acct: str, conversation: Kept
 
 
 async def append(store: ResponseStore, acct: str, conversation: str, *entries: Mapping[str, Any]) -> KeptDocument:
-    """Adds entries at the end of a conversation; see `_rewrite`."""
-    return await _rewrite(store, acct, conversation, lambda body: {**body, "entries": [*body["entries"], *entries]})
+    """Adds entries at the end of a conversation; see `rewrite`."""
+    return await rewrite(store, acct, conversation, lambda body: {**body, "entries": [*body["entries"], *entries]})
 
 
 async def remove_item(store: ResponseStore, acct: str, conversation: str, item_id: str) -> KeptDocument:
     """A conversation without an item of its own, or without sight of one that belongs to a kept response; see
-    `_rewrite`."""
+    `rewrite`."""
 
     def without(body: Mapping[str, Any]) -> dict[str, Any]:
         entries = [entry for entry in body["entries"] if entry.get("item", {}).get("id") != item_id]
         return {**body, "entries": entries, "removed": [*body.get("removed", ()), item_id]}
 
-    return await _rewrite(store, acct, conversation, without)
+    return await rewrite(store, acct, conversation, without)
 
 
-async def _rewrite(
+async def rewrite(
     store: ResponseStore, acct: str, conversation: str, change: Callable[[Mapping[str, Any]], dict[str, Any]]
 ) -> KeptDocument:
     """Changes a conversation, whoever else writes. StoreConflict where it is gone or too busy."""
