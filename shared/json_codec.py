@@ -27,6 +27,12 @@ _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _ascii = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
 
+def number_in(text: str) -> int | None:
+    """A number that a query or a form gives as text, of nine digits at most: Python makes none of thousands. None for
+    anything else."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else None
+
+
 def encode_text(value: Any) -> str:
     """Compact JSON with non-ASCII kept; safe inside an SSE `data:` line."""
     text = _compact(value)

@@ -6,6 +6,7 @@ from typing import Any
 
 from shared.errors import GatewayError
 from shared.gemini.catalog import ModelInfo
+from shared.json_codec import number_in
 
 # Claude Code keeps only ids that begin with `claude`: these names resolve back to the Gemini ids behind them
 DISCOVERY_PREFIX = "claude-"
@@ -67,6 +68,7 @@ def _position(ids: Sequence[str], wanted: str, param: str) -> int:
 def _limit(text: str | None, default: int) -> int:
     if text is None:
         return max(default, 1)
-    if not text.isascii() or not text.isdigit() or len(text) > 9 or not 1 <= int(text) <= MAX_PAGE:
+    limit = number_in(text)
+    if limit is None or not 1 <= limit <= MAX_PAGE:
         raise GatewayError("invalid_request", f"must be a number from 1 to {MAX_PAGE}.", param="limit")
-    return int(text)
+    return limit

@@ -162,7 +162,7 @@ class Endpoint:
         self._row = row
         self._methods = frozenset(row.methods) | ({"HEAD"} if "GET" in row.methods else frozenset())
         self._dialect = load(row.dialect)
-        # kinds of clients
+        # kinds of clients share the path
         self._of_several = row.action in ("files", "file", "native_elsewhere") or row.endpoint == "models"
         self._query_key = row.endpoint in ("native", "models")
 

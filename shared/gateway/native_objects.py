@@ -11,6 +11,7 @@ from shared.errors import GatewayError
 from shared.gateway.context import Exchange
 from shared.gateway.native_upstream import NativeUpstream
 from shared.gemini.client import RelayCall
+from shared.json_codec import number_in
 from shared.stores.protocols import OwnedObject, OwnedObjectStore, StoreUnavailable
 
 _AT_ONCE = 8
@@ -132,9 +133,10 @@ def unknown(name: str) -> GatewayError:
 def _page_size(text: str) -> int:
     if not text or text == "0":
         return _PAGE
-    if not text.isascii() or not text.isdigit() or len(text) > 9:
+    size = number_in(text)
+    if size is None:
         raise GatewayError("invalid_request", "Request contains an invalid argument.", param="page_size")
-    return min(int(text), _MAX_PAGE)
+    return min(size, _MAX_PAGE)
 
 
 def _unavailable(error: StoreUnavailable) -> GatewayError:

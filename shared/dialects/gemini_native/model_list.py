@@ -5,6 +5,7 @@ from typing import Any
 
 from shared.errors import GatewayError
 from shared.gemini.catalog import ModelInfo, capabilities_of
+from shared.json_codec import number_in
 
 MAX_PAGE = 1000
 _PAGE = 50
@@ -47,9 +48,10 @@ def page(rows: Sequence[Mapping[str, Any]], query: Mapping[str, str]) -> dict[st
 
 def _number(query: Mapping[str, str], *names: str) -> int:
     text = next((query[name] for name in names if query.get(name)), "0")
-    if not text.isascii() or not text.isdigit() or len(text) > 9:
+    number = number_in(text)
+    if number is None:
         raise _refused(names[-1])
-    return int(text)
+    return number
 
 
 def _refused(param: str) -> GatewayError:

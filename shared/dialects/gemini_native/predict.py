@@ -10,6 +10,7 @@ from shared.errors import GatewayError
 from shared.events import End, Event, Media
 from shared.gemini.catalog import ResolvedModel
 from shared.gemini.types import GenerateContentRequest
+from shared.json_codec import number_in
 
 MAX_SAMPLES = 4
 _RATIOS = frozenset(
@@ -100,8 +101,8 @@ def _image_config(parameters: Mapping[str, Any], model_id: str, warnings: list[s
 
 
 def _samples(value: Any) -> int:
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
-        value = int(value)
+    if isinstance(value, str):
+        value = number_in(value)
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_SAMPLES:
         text = f"* PredictRequest.parameters.sampleCount: must be from 1 to {MAX_SAMPLES}."
         raise refused("parameters.sampleCount", text)

@@ -10,6 +10,7 @@ from shared.dialects.openai.fields import integer, invalid, mapping, sequence, s
 from shared.dialects.openai.parameters import refuse_routing
 from shared.dialects.openai_media.members import Form, Upload
 from shared.gemini.media_types import accepted, by_filename, normalise_mime, sniff
+from shared.json_codec import number_in
 
 MAX_FILE_BYTES: Final = 512_000_000  # of OpenAI's files; the upstream would take 2 GB
 LONGEST_S: Final = 86_400  # the bucket forgets everything after a day
@@ -184,6 +185,6 @@ def _lifetime(value: Any, *, in_form: bool = False) -> int:
     if members.get("anchor") != "created_at":
         raise invalid("Expected created_at.", "expires_after.anchor")
     seconds = members.get("seconds")
-    if in_form and isinstance(seconds, str) and seconds.isascii() and seconds.isdigit() and len(seconds) < 10:
-        seconds = int(seconds)
+    if in_form and isinstance(seconds, str) and (number := number_in(seconds)) is not None:
+        seconds = number
     return min(integer(seconds, "expires_after.seconds", _SHORTEST_S, 2_592_000), LONGEST_S)
