@@ -36,16 +36,16 @@ class Embedder:
         )
         async with self._life.settled(call), in_time(exchange):
             call.meter.before_upstream()
-            found = await self._vectors(job, call)
+            found = await self._rows(job, call)
             if call.usage.estimated:
                 call.warnings.append("estimated:usage")
-            body = embeddings.embeddings_body(job, call.model.requested, found, call.usage.input_total)
+            body = embeddings.embeddings_body(call.model.requested, found, call.usage.input_total)
             return json_response(200, body, call.priced_headers(), after=call.meter.settle)
 
-    async def _vectors(self, job: EmbeddingJob, call: MediaCall) -> list[list[float]]:
+    async def _rows(self, job: EmbeddingJob, call: MediaCall) -> list[bytes]:
         gate = asyncio.Semaphore(_AT_ONCE)
 
-        async def one(number: int, texts: Sequence[str]) -> list[list[float]]:
+        async def one(number: int, texts: Sequence[str]) -> list[bytes]:
             async with gate:
                 return await self._batch(number, texts, job, call)
 
@@ -56,15 +56,15 @@ class Embedder:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        return [vector for batch in done for vector in batch]
+        return [row for batch in done for row in batch]
 
-    async def _batch(self, number: int, texts: Sequence[str], job: EmbeddingJob, call: MediaCall) -> list[list[float]]:
+    async def _batch(self, number: int, texts: Sequence[str], job: EmbeddingJob, call: MediaCall) -> list[bytes]:
         upstream = self._life.services.upstream
         reply = await upstream.embed(job.requests(texts), call.model, call.exchange, call.meter, number)
         outcome = call.meter.outcome
         told = embeddings.told_usage(reply)
         outcome.calls[number] = told or embeddings.guessed_usage(texts)  # billed from here on, whatever comes
-        found = embeddings.vectors(reply, len(texts))
+        found = embeddings.rows(reply, number, len(texts), job)
         if told is None:
             outcome.calls[number] = await self._counted(texts, call) or outcome.calls[number]
         return found

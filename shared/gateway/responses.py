@@ -20,10 +20,10 @@ Settle = Callable[[], Awaitable[None]]
 
 
 def json_response(
-    status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None, after: Settle | None = None
+    status: int, body: Mapping[str, Any] | bytes, headers: Mapping[str, str] | None = None, after: Settle | None = None
 ) -> Response:
-    """`after` runs once the last byte has left."""
-    data = encode(body)
+    """`body` may be encoded already; `after` runs once the last byte has left."""
+    data = body if isinstance(body, bytes) else encode(body)
     sent = raw_headers(headers or {})
     sent += ((b"content-length", b"%d" % len(data)), (b"content-type", b"application/json"))
     return Whole(status, data, sent, after)

@@ -1,6 +1,7 @@
 """Embedding requests and vectors."""
 
 import base64
+import json
 import math
 import struct
 
@@ -10,8 +11,8 @@ from shared.dialects.openai_media.embeddings import (
     embeddings_body,
     guessed_usage,
     parse,
+    rows,
     told_usage,
-    vectors,
 )
 from shared.errors import GatewayError
 from tests.unit.openai_media.requests import context
@@ -117,24 +118,37 @@ def test_a_text_model_and_an_unknown_encoding_are_refused():
         job(encoding_format="int8")
 
 
+def answered(vectors, *, number=0, used=7, **body):
+    reply = {"embeddings": [{"values": values} for values in vectors]}
+    return json.loads(embeddings_body("m", rows(reply, number, len(vectors), job(**body)), used))
+
+
 def test_vectors_are_unit_length_in_both_encodings():
-    found = [[3.0, 4.0], [0.0, 5.0]]
-    floats = embeddings_body(job(encoding_format="float"), "m", found, 7)
+    found = [[3.0, 4.0], [0, 5]]
+    floats = answered(found, encoding_format="float")
     assert [row["embedding"] for row in floats["data"]] == [[0.6, 0.8], [0.0, 1.0]]
     assert [row["index"] for row in floats["data"]] == [0, 1]
-    assert floats["usage"] == {"prompt_tokens": 7, "total_tokens": 7}
-    packed = embeddings_body(job(encoding_format="base64"), "m", found, 7)
+    assert {name: value for name, value in floats.items() if name != "data"} == {
+        "object": "list",
+        "model": "m",
+        "usage": {"prompt_tokens": 7, "total_tokens": 7},
+    }
+    packed = answered(found, encoding_format="base64")
     raw = base64.b64decode(packed["data"][0]["embedding"])
     assert struct.unpack("<2f", raw) == pytest.approx((0.6, 0.8))
 
 
+def test_a_later_batch_goes_on_counting():
+    assert [row["index"] for row in answered([[1.0], [1.0], [1.0]], number=2)["data"]] == [200, 201, 202]
+
+
 def test_a_vector_cut_short_is_made_unit_length_again():
-    body = embeddings_body(job(dimensions=2), "m", [[1.0, 1.0, 5.0, 5.0]], 1)
-    assert body["data"][0]["embedding"] == pytest.approx([math.sqrt(0.5)] * 2)
+    (row,) = answered([[1.0, 1.0, 5.0, 5.0]], dimensions=2)["data"]
+    assert row["embedding"] == pytest.approx([math.sqrt(0.5)] * 2)
 
 
 def test_a_vector_of_nothing_stays():
-    assert embeddings_body(job(), "m", [[0.0, 0.0]], 1)["data"][0]["embedding"] == [0.0, 0.0]
+    assert answered([[0.0, 0.0]])["data"][0]["embedding"] == [0.0, 0.0]
 
 
 @pytest.mark.parametrize(
@@ -145,12 +159,13 @@ def test_a_vector_of_nothing_stays():
         {"embeddings": [{"values": [1.0]}, {"values": []}]},
         {"embeddings": [{"values": [1.0]}, {"values": ["x"]}]},
         {"embeddings": [{"values": [1.0]}, {"values": [float("nan")]}]},
+        {"embeddings": [{"values": [1.0]}, {"values": [1.0, None]}]},
         {"embeddings": [{"values": [1.0]}, None]},
     ],
 )
 def test_an_unusable_reply_is_the_upstreams_fault(reply):
     with pytest.raises(GatewayError) as broken:
-        vectors(reply, 2)
+        rows(reply, 0, 2, job())
     assert broken.value.kind == "upstream_invalid_response"
 
 
