@@ -9,13 +9,13 @@ from starlette.responses import Response
 
 from shared.dialects.contract import Dialect
 from shared.dialects.openai_media import embeddings
-from shared.dialects.openai_media.embeddings import EmbeddingJob
+from shared.dialects.openai_media.embeddings import EmbeddingJob, Vector
 from shared.errors import GatewayError
 from shared.events import Usage
 from shared.gateway.budgets import Estimate, input_bound
 from shared.gateway.context import Exchange, in_time
 from shared.gateway.media import Asked, MediaCall, MediaLife
-from shared.gateway.responses import json_response
+from shared.gateway.responses import Piecewise
 from shared.gateway.telemetry import log
 from shared.gemini.pricing import reservation_nano
 
@@ -36,16 +36,16 @@ class Embedder:
         )
         async with self._life.settled(call), in_time(exchange):
             call.meter.before_upstream()
-            found = await self._rows(job, call)
+            found = await self._vectors(job, call)
             if call.usage.estimated:
                 call.warnings.append("estimated:usage")
-            body = embeddings.embeddings_body(call.model.requested, found, call.usage.input_total)
-            return json_response(200, body, call.priced_headers(), after=call.meter.settle)
+            pieces = embeddings.embeddings_pieces(job, call.model.requested, found, call.usage.input_total)
+            return Piecewise(pieces, call.priced_headers(), call.meter.settle)
 
-    async def _rows(self, job: EmbeddingJob, call: MediaCall) -> list[bytes]:
+    async def _vectors(self, job: EmbeddingJob, call: MediaCall) -> list[Vector]:
         gate = asyncio.Semaphore(_AT_ONCE)
 
-        async def one(number: int, texts: Sequence[str]) -> list[bytes]:
+        async def one(number: int, texts: Sequence[str]) -> list[Vector]:
             async with gate:
                 return await self._batch(number, texts, job, call)
 
@@ -56,15 +56,15 @@ class Embedder:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        return [row for batch in done for row in batch]
+        return [vector for batch in done for vector in batch]
 
-    async def _batch(self, number: int, texts: Sequence[str], job: EmbeddingJob, call: MediaCall) -> list[bytes]:
+    async def _batch(self, number: int, texts: Sequence[str], job: EmbeddingJob, call: MediaCall) -> list[Vector]:
         upstream = self._life.services.upstream
         reply = await upstream.embed(job.requests(texts), call.model, call.exchange, call.meter, number)
         outcome = call.meter.outcome
         told = embeddings.told_usage(reply)
         outcome.calls[number] = told or embeddings.guessed_usage(texts)  # billed from here on, whatever comes
-        found = embeddings.rows(reply, number, len(texts), job)
+        found = embeddings.vectors(reply, len(texts))
         if told is None:
             outcome.calls[number] = await self._counted(texts, call) or outcome.calls[number]
         return found

@@ -2,11 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from starlette.background import BackgroundTask
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from shared.errors import GatewayError
@@ -20,10 +20,10 @@ Settle = Callable[[], Awaitable[None]]
 
 
 def json_response(
-    status: int, body: Mapping[str, Any] | bytes, headers: Mapping[str, str] | None = None, after: Settle | None = None
+    status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None, after: Settle | None = None
 ) -> Response:
-    """`body` may be encoded already; `after` runs once the last byte has left."""
-    data = body if isinstance(body, bytes) else encode(body)
+    """`after` runs once the last byte has left."""
+    data = encode(body)
     sent = raw_headers(headers or {})
     sent += ((b"content-length", b"%d" % len(data)), (b"content-type", b"application/json"))
     return Whole(status, data, sent, after)
@@ -58,6 +58,17 @@ class Whole(Settled):
         self.body = body
         self.background = Afterwards(after) if after else None
         self.raw_headers = headers
+
+
+class Piecewise(Settled, StreamingResponse):
+    """A JSON object too large to be held as a whole: its pieces are made as they leave."""
+
+    def __init__(self, pieces: Iterable[bytes], headers: Mapping[str, str], after: Settle) -> None:
+        async def leaving() -> AsyncGenerator[bytes]:
+            for piece in pieces:
+                yield piece
+
+        super().__init__(leaving(), 200, headers, "application/json", Afterwards(after))
 
 
 class Afterwards(BackgroundTask):

@@ -4,7 +4,10 @@ The wire shape is v1beta's: CRLF server-sent events, one JSON object each, usage
 is chosen by a real model's name, so that the model tables of other gateways know it.
 """
 
+import base64
 import json
+import math
+import random
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -17,6 +20,7 @@ MODELS = {
     "few": "gemini-2.5-flash",
     "long": "gemini-2.5-pro",
     "slow": "gemini-3.1-flash-lite",
+    "picture": "gemini-3.1-flash-image",
 }
 MODES = {model: mode for mode, model in MODELS.items()}
 CHUNKS = 200
@@ -25,6 +29,7 @@ SLOW_CHUNKS = 10  # few and far between: many such streams at once do not keep a
 # non-ASCII, quotes, a backslash and a line end in every chunk: the costs of real text
 _PIECE = 'Grün „quoted" \\ and\na line that goes on for a while → '
 _SIGNATURE = "c2lnbmF0dXJl" * 12
+PICTURE_BYTES = 12_000_000  # a PNG of 4,096 x 4,096 points, as the upstream makes them
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,8 @@ def _parts(mode: str) -> list[dict[str, Any]]:
         return [{"text": _PIECE * 7}, {"text": _PIECE * 7}]
     if mode == "few":
         return [{"text": _PIECE * 20}, {"text": _PIECE * 40}, {"text": _PIECE * 20}]
+    if mode == "picture":
+        return [{"text": _PIECE}, {"inlineData": {"mimeType": "image/png", "data": base64_of(PICTURE_BYTES)}}]
     if mode != "tools":
         count = SLOW_CHUNKS if mode == "slow" else CHUNKS
         return [{"text": f"{number:03d} {_PIECE}"} for number in range(count)]
@@ -80,6 +87,18 @@ def _parts(mode: str) -> list[dict[str, Any]]:
         else:
             parts.append({"text": f"{number:03d} {_PIECE}"})
     return parts
+
+
+def base64_of(size: int) -> str:
+    """A file that begins like a PNG and is as hard to compress."""
+    return base64.b64encode(b"\x89PNG\r\n\x1a\n" + random.Random(size).randbytes(size - 8)).decode()
+
+
+@cache
+def vectors(count: int) -> bytes:
+    """The answer of `batchEmbedContents`, 3,072 numbers to a text."""
+    one = _dump({"values": [math.sin(number) / 50 for number in range(3072)]})
+    return b'{"embeddings":[' + b",".join([one] * count) + b"]}"
 
 
 def expected(mode: str, chunks: int = CHUNKS) -> Expected:

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import IO, Any
 
-from tests.bench import artefact, lambda_mode, server_mode
+from tests.bench import artefact, lambda_mode, largest, server_mode
 from tests.bench.measure import ROOT, Group, bare_python, clean_environment, cost_of, vcpu
 from tests.bench.replies import DIALECTS
 from tests.bench.server_mode import PHASES, Subject
@@ -51,6 +51,8 @@ def operations(plan: Plan) -> Iterator[dict[str, Operation]]:
                 found[f"server/{subject.name}/{phase}"] = _server(subject, phase)
                 server_mode.operate(subject, phase, 1 if phase == "paced" else 3)
         found |= _lambda(plan, where, log)
+        for name, large in largest.cases().items():
+            found[f"largest/{name}"] = _largest(where, large, log)
         found |= _probes(plan, where)
         yield found
 
@@ -119,6 +121,10 @@ def _cold(bootstrap: lambda_mode.Bootstrap, where: Ground, log: IO[bytes], share
 
 def _warm(bootstrap: lambda_mode.Bootstrap, where: Ground, log: IO[bytes], share: float, times: int) -> Operation:
     return lambda: _numbers(lambda_mode.run_warm(bootstrap, where.client_key, log, where.aws_port, share, times))
+
+
+def _largest(where: Ground, large: largest.Large, log: IO[bytes]) -> Operation:
+    return lambda: _numbers(largest.peak(where, large, log))
 
 
 def _probes(plan: Plan, where: Ground) -> dict[str, Operation]:

@@ -1,6 +1,5 @@
 """The cost of growth: what a request costs by the size of what grows, in a server of its own for each series."""
 
-import base64
 import json
 import math
 import threading
@@ -140,7 +139,7 @@ def _length(where: Ground, port: int, cpu_ns: Callable[[], int], size: int) -> f
 
 
 def _media(where: Ground, port: int, cpu_ns: Callable[[], int], size: int) -> float:
-    data = base64.b64encode((b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * (size // 256 + 1))[:size]).decode()
+    data = bodies.base64_of(size)
     content = [
         {"type": "text", "text": "What is this?"},
         {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}},

@@ -34,14 +34,17 @@ class Bootstrap:
     environment: Mapping[str, str]
 
 
-def ours(where: Ground, dialect: str) -> Bootstrap:
-    module = {
-        "chat": "chat_completions",
-        "responses": "responses",
-        "messages": "messages",
-        "native": "generate_content",
-    }[dialect]
-    handler = f"handlers.{module}.handler"
+_MODULES = {
+    "chat": "chat_completions",
+    "responses": "responses",
+    "messages": "messages",
+    "native": "generate_content",
+}
+
+
+def ours(where: Ground, dialect: str, module: str = "") -> Bootstrap:
+    """Of the handler in `module`, which is asked in this dialect; the dialect's own as a rule."""
+    handler = f"handlers.{module or _MODULES[dialect]}.handler"
     command = (sys.executable, "-m", "shared.lambda_runtime", sys.executable, "-m", "awslambdaric", handler)
     return Bootstrap(f"gateway {dialect}", dialect, handler, command, where.function_environment())
 
@@ -65,8 +68,11 @@ class Started:
     init_cpu_ms: float
 
     async def ask(self, ask: Ask) -> "Invoked":
-        """One event; returns when the function asks for the next one. Raises BadReply."""
-        event = _event(self.bootstrap.dialect, ask, self.key)
+        answer, cpu_ms = await self.send(_event(self.bootstrap.dialect, ask, self.key))
+        return Invoked(ask, answer, cpu_ms)
+
+    async def send(self, event: bytes) -> tuple[Answer, float]:
+        """One event: (answer, CPU ms); returns when the function asks for the next one. Raises BadReply."""
         before, sent = self.tree.cpu_ns(), time.monotonic_ns()
         frames: list[tuple[int, bytes]] = []
         status, mode, done = 0, "", sent
@@ -85,8 +91,7 @@ class Started:
         if not mode:
             raise BadReply(f"{self.bootstrap.name}: no end")
         await self.environment.settle()
-        answer = Answer(status, b"", frames, sent, done)
-        return Invoked(ask, answer, (self.tree.cpu_ns() - before) / 1e6)
+        return Answer(status, b"", frames, sent, done), (self.tree.cpu_ns() - before) / 1e6
 
 
 @dataclass(slots=True)
@@ -133,9 +138,13 @@ async def started(bootstrap: Bootstrap, key: str, log: Any, share: float = 0) ->
 
 
 def _event(dialect: str, ask: Ask, key: str) -> bytes:
+    return event_of(dialect, path_of(dialect, ask), orjson.dumps(body_of(dialect, ask)), key)
+
+
+def event_of(dialect: str, path: str, body: bytes, key: str) -> bytes:
+    """A function URL's, of a POST of this JSON."""
     headers = [(name, value) for name, value in headers_of(dialect, key).items() if name != "host"]
-    body = orjson.dumps(body_of(dialect, ask))
-    request = UrlRequest("POST", path_of(dialect, ask), [("host", "bench.local"), *headers], body, "127.0.0.1")
+    request = UrlRequest("POST", path, [("host", "bench.local"), *headers], body, "127.0.0.1")
     return encode_event(build_event(request, request_id=str(uuid.uuid4()), now=time.time()))
 
 

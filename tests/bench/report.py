@@ -135,6 +135,7 @@ def markdown(raw: Raw, goals: Sequence[Goal], growth: Sequence[Series], where: M
     lines += _rows(("#", "goal", "must", "ambitious", "measured", "verdict"), table(goals))
     lines += ["", *_calibration(raw), "", "## Server mode, medians", "", *_server(raw)]
     lines += ["", "## Lambda mode, medians", "", *_lambda(raw)]
+    lines += ["", "## The largest requests, Lambda mode, medians", "", *_largest(raw)]
     if growth:
         lines += ["", "## Cost of growth", "", "![growth](growth.svg)", "", *_growth(growth)]
     return "\n".join(lines) + "\n"
@@ -208,6 +209,15 @@ def _lambda(raw: Raw) -> list[str]:
             rows.append([name, "unlimited" if memory == "lambda" else f"{memory} MB", *cells])
     head = ["bootstrap", "CPU share of", "init ms", "init CPU ms", "first ms", "cold CPU ms", "peak MB", "warm ms"]
     return _rows([*head, "CPU µs/req", "TTFT ms", "CPU ms/1k fast", "paced", "lag p99 ms"], rows)
+
+
+def _largest(raw: Raw) -> list[str]:
+    at = Figures(raw)
+    names = [name for name in raw if name.startswith("largest/")]
+    ordered = sorted(names, key=lambda name: at(name, "peak_rss_mb"))
+    rows = [[name.partition("/")[2], f"{at(name, 'peak_rss_mb'):.0f}", f"{at(name, 'cpu_ms'):.0f}"] for name in ordered]
+    note = "Peak memory of a function that is asked this first, and what the request costs: what `MemorySize` is for."
+    return [note, "", *_rows(["asked", "peak MB", "CPU ms"], rows)]
 
 
 def _growth(growth: Sequence[Series]) -> list[str]:

@@ -2,6 +2,7 @@
 
 Prints its port. `:streamGenerateContent` and `:generateContent` answer what the model's name asks for, without looking
 at the body, except that a body with `"bench-chunks-<n>"` in it chooses the length of a `long` stream.
+`:batchEmbedContents` answers a vector for each text.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ import time
 
 from tests.bench import bodies
 
-_PATH = re.compile(rb"POST [^ ]*/models/([a-z0-9.-]+):(streamGenerateContent|generateContent)")
+_PATH = re.compile(rb"POST [^ ]*/models/([a-z0-9.-]+):(streamGenerateContent|generateContent|batchEmbedContents)")
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.I)
 _CHUNKS = re.compile(rb"bench-chunks-(\d+)")
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: %s\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -67,6 +68,9 @@ class _Upstream(asyncio.Protocol):
     def _answer(self, request: bytes) -> None:
         match = _PATH.match(request)
         mode = bodies.MODES.get(match[1].decode()) if match else None
+        if match is not None and match[2] == b"batchEmbedContents":
+            self.transport.write(_JSON + _framed(bodies.vectors(request.count(b'"text"'))) + _END)
+            return
         if match is None or mode is None:
             body = json.dumps({"error": {"code": 404, "message": "not in the bench", "status": "NOT_FOUND"}}).encode()
             head = f"HTTP/1.1 404 Not Found\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
@@ -107,7 +111,7 @@ class _Upstream(asyncio.Protocol):
 
 async def serve(port: int) -> None:
     for mode in bodies.MODELS:
-        if mode != "long":
+        if mode not in ("long", "picture"):
             bodies.stream_events(mode)
             bodies.whole_body(mode)
     server = await asyncio.get_running_loop().create_server(_Upstream, "127.0.0.1", port, backlog=1024)

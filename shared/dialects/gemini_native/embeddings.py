@@ -13,6 +13,7 @@ from shared.gemini.catalog import ResolvedModel
 from shared.gemini.types import Content
 
 MAX_BATCH = 100  # requests that one batchEmbedContents takes
+MAX_REQUESTS = 500  # that one of a client's may hold: their vectors are in memory together
 
 # what a client of the retired models stored: their vectors had this length and unit norm
 _RETIRED = {"text-embedding-004": 768, "embedding-001": 768}
@@ -49,7 +50,10 @@ def read_one(body: Mapping[str, Any], model: ResolvedModel) -> Embedding:
 
 
 def read_batch(body: Mapping[str, Any], model: ResolvedModel) -> Embedding:
-    return _settled(canonical("BatchEmbedContentsRequest", body).get("requests", []), model)
+    requests = canonical("BatchEmbedContentsRequest", body).get("requests", [])
+    if len(requests) > MAX_REQUESTS:
+        raise GatewayError("invalid_request", f"At most {MAX_REQUESTS} requests can be in one batch.", param="requests")
+    return _settled(requests, model)
 
 
 def _settled(requests: Sequence[Mapping[str, Any]], model: ResolvedModel) -> Embedding:

@@ -5,7 +5,7 @@ import math
 import re
 import sys
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import batched
 from typing import Any, Final
 
@@ -35,6 +35,8 @@ _DIMENSIONS_OF: Final = {
     "text-embedding-3-small": 1536,
     "text-embedding-ada-002": 1536,
 }
+type Vector = array[float]  # a quarter of what a list of Python's numbers takes, and thousands are in one request
+
 _TASK = re.compile(r"[A-Z_]{1,64}")
 
 
@@ -84,16 +86,14 @@ def count_request(texts: Sequence[str]) -> GenerateContentRequest:
     return {"contents": [{"role": "user", "parts": [{"text": text}]} for text in texts]}
 
 
-def rows(reply: Mapping[str, Any], number: int, expected: int, job: EmbeddingJob) -> list[bytes]:
-    """The vectors of batch `number` as they leave: their bytes are a fifth of Python's numbers, and a thousand of them
-    are one request. GatewayError `upstream_invalid_response` where there are not as many as `expected`, or not all
-    vectors."""
+def vectors(reply: Mapping[str, Any], expected: int) -> list[Vector]:
+    """The vectors of one batch; GatewayError `upstream_invalid_response` where their number or shape is wrong."""
     listed = reply.get("embeddings")
     items = listed if isinstance(listed, list) else []
-    found = [_vector(item.get("values")) if isinstance(item, Mapping) else None for item in items]
-    if len(found) != expected:
-        raise _unusable()
-    return [_row(number * MAX_BATCH + at, values, job) for at, values in enumerate(found)]
+    found = [vector for item in items if isinstance(item, Mapping) and (vector := _vector(item.get("values")))]
+    if len(found) != expected or len(items) != expected:
+        raise GatewayError("upstream_invalid_response", "The upstream's embeddings are unusable.")
+    return found
 
 
 def told_usage(reply: Mapping[str, Any]) -> Usage | None:
@@ -118,13 +118,16 @@ def guessed_usage(texts: Sequence[str]) -> Usage:
     return Usage(prompt_tokens=sum(max(1, estimate_tokens(len(text))) for text in texts), estimated=True)
 
 
-def embeddings_body(model: str, found: Sequence[bytes], used: int) -> bytes:
-    """OpenAI's list of these rows."""
+def embeddings_pieces(job: EmbeddingJob, model: str, found: Sequence[Vector], used: int) -> Iterator[bytes]:
+    """OpenAI's list, in pieces of a hundred vectors: written out a vector is two to five times as large."""
     head = encode({"object": "list", "model": model, "usage": {"prompt_tokens": used, "total_tokens": used}})
-    pieces = list(found)
-    pieces[0] = head[:-1] + b',"data":[' + pieces[0]
-    pieces[-1] += b"]}"
-    return b",".join(pieces)
+    piece = head[:-1] + b',"data":['
+    for number, together in enumerate(batched(found, MAX_BATCH)):
+        if number:
+            yield piece
+            piece = b","
+        piece += b",".join([_row(number * MAX_BATCH + at, vector, job) for at, vector in enumerate(together)])
+    yield piece + b"]}"
 
 
 def _texts(value: Any) -> tuple[str, ...]:
@@ -165,18 +168,7 @@ def _dimensions(members: Members, model: ResolvedModel) -> int:
     return _DIMENSIONS_OF.get(model.candidates[0], 0)
 
 
-def _row(index: int, values: "array[float] | None", job: EmbeddingJob) -> bytes:
-    """Every vector has length 1: those that the upstream shortened have not, and consumers take the dot product for the
-    cosine."""
-    if values is None:
-        raise _unusable()
-    kept = values[: job.dimensions] if job.dimensions else values
-    length = math.hypot(*kept)
-    unit = [value / length for value in kept] if length else kept.tolist()
-    return encode({"object": "embedding", "index": index, "embedding": _base64(unit) if job.base64 else unit})
-
-
-def _vector(values: Any) -> "array[float] | None":
+def _vector(values: Any) -> Vector | None:
     """None for what is no list of finite numbers, or an empty one."""
     if not isinstance(values, list) or not values:
         return None
@@ -187,13 +179,18 @@ def _vector(values: Any) -> "array[float] | None":
     return found if math.isfinite(math.hypot(*found)) else None
 
 
+def _row(index: int, vector: Vector, job: EmbeddingJob) -> bytes:
+    """Every vector has length 1: those that the upstream shortened have not, and consumers take the dot product for the
+    cosine."""
+    kept = vector[: job.dimensions] if job.dimensions else vector
+    length = math.hypot(*kept)
+    unit = [value / length for value in kept] if length else kept.tolist()
+    return encode({"object": "embedding", "index": index, "embedding": _base64(unit) if job.base64 else unit})
+
+
 def _base64(values: Sequence[float]) -> str:
     """Of little-endian 32-bit floats."""
     floats = array("f", values)
     if sys.byteorder == "big":
         floats.byteswap()
     return binascii.b2a_base64(floats.tobytes(), newline=False).decode()
-
-
-def _unusable() -> GatewayError:
-    return GatewayError("upstream_invalid_response", "The upstream's embeddings are unusable.")

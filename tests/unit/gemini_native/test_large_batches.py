@@ -34,6 +34,13 @@ async def test_batches_are_joined_in_order(world, number, sizes):
         assert alone.json["embeddings"] == [rows[at]]
 
 
+async def test_more_than_memory_is_meant_for_are_refused_before_anything_is_sent(world):
+    got = await world.post(PATH.format("gemini-embedding-2"), requests(501))
+    assert (got.status, got.json["error"]["status"]) == (400, "INVALID_ARGUMENT")
+    assert "500" in got.json["error"]["message"]
+    assert not world.sent and not world.ledger.rows
+
+
 async def test_usage_is_the_sum_of_the_batches(world):
     got = await world.post(PATH.format("gemini-embedding-2"), requests(230))
     usage = got.json["usageMetadata"]

@@ -8,11 +8,11 @@ import struct
 import pytest
 
 from shared.dialects.openai_media.embeddings import (
-    embeddings_body,
+    embeddings_pieces,
     guessed_usage,
     parse,
-    rows,
     told_usage,
+    vectors,
 )
 from shared.errors import GatewayError
 from tests.unit.openai_media.requests import context
@@ -118,9 +118,9 @@ def test_a_text_model_and_an_unknown_encoding_are_refused():
         job(encoding_format="int8")
 
 
-def answered(vectors, *, number=0, used=7, **body):
-    reply = {"embeddings": [{"values": values} for values in vectors]}
-    return json.loads(embeddings_body("m", rows(reply, number, len(vectors), job(**body)), used))
+def answered(values, *, used=7, **body):
+    found = vectors({"embeddings": [{"values": one} for one in values]}, len(values))
+    return json.loads(b"".join(embeddings_pieces(job(**body), "m", found, used)))
 
 
 def test_vectors_are_unit_length_in_both_encodings():
@@ -138,8 +138,11 @@ def test_vectors_are_unit_length_in_both_encodings():
     assert struct.unpack("<2f", raw) == pytest.approx((0.6, 0.8))
 
 
-def test_a_later_batch_goes_on_counting():
-    assert [row["index"] for row in answered([[1.0], [1.0], [1.0]], number=2)["data"]] == [200, 201, 202]
+def test_many_vectors_leave_in_pieces():
+    found = vectors({"embeddings": [{"values": [1.0]}] * 250}, 250)
+    pieces = list(embeddings_pieces(job(), "m", found, 7))
+    assert len(pieces) == 3
+    assert [row["index"] for row in json.loads(b"".join(pieces))["data"]] == list(range(250))
 
 
 def test_a_vector_cut_short_is_made_unit_length_again():
@@ -165,7 +168,7 @@ def test_a_vector_of_nothing_stays():
 )
 def test_an_unusable_reply_is_the_upstreams_fault(reply):
     with pytest.raises(GatewayError) as broken:
-        rows(reply, 0, 2, job())
+        vectors(reply, 2)
     assert broken.value.kind == "upstream_invalid_response"
 
 
