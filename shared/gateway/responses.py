@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mappi
 from typing import Any
 
 from starlette.background import BackgroundTask
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from shared.errors import GatewayError
@@ -60,15 +60,24 @@ class Whole(Settled):
         self.raw_headers = headers
 
 
-class Piecewise(Settled, StreamingResponse):
-    """A JSON object too large to be held as a whole: its pieces are made as they leave."""
+class Piecewise(Response):
+    """A JSON object too large to be held as a whole: its pieces are made as they leave. `after` runs whether they could
+    be sent or not."""
 
     def __init__(self, pieces: Iterable[bytes], headers: Mapping[str, str], after: Settle) -> None:
-        async def leaving() -> AsyncGenerator[bytes]:
-            for piece in pieces:
-                yield piece
+        self.status_code = 200
+        self.raw_headers = raw_headers({**headers, "content-type": "application/json"})
+        self._pieces = pieces
+        self._after = after
 
-        super().__init__(leaving(), 200, headers, "application/json", Afterwards(after))
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            for piece in self._pieces:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            await self._after()
 
 
 class Afterwards(BackgroundTask):
