@@ -294,7 +294,7 @@ def test_a_broken_stream_ends_its_items_and_says_failed_once(error, code, words)
 
 
 def test_a_wait_that_the_message_names_is_not_named_twice():
-    slow = "The upstream's rate limit is reached. Please try again in 2.5 s."
+    slow = "The upstream's rate limit is reached. Please try again in 2.5s."
     out = renderer(spec(), reply())
     out.fail(GatewayError("upstream_rate_limited", slow, retry_after=2.5))
     assert out.final["error"]["message"] == slow
