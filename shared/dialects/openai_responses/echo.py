@@ -23,6 +23,9 @@ _DEFAULTS: Mapping[str, Any] = {
     "user": None,
     "background": False,
 }
+# These the response repeats, but has no word for what was not said.
+_WHERE_GIVEN = ("access_programs", "context_management", "image", "prompt_cache_options", "prompt_cache_retention")
+_ECHOED = frozenset((*_DEFAULTS, *_WHERE_GIVEN))
 ENCRYPTED = "reasoning.encrypted_content"
 CODE_OUTPUTS = "code_interpreter_call.outputs"
 SOURCES = "web_search_call.action.sources"
@@ -31,7 +34,7 @@ _PARTLY_SHOWN = ("reasoning", "code_interpreter_call", "web_search_call")
 
 def echoed(body: Mapping[str, Any]) -> dict[str, Any]:
     """The members of the response object that come from the request, defaults filled in."""
-    echo = {**_DEFAULTS, **{name: value for name, value in body.items() if name in _DEFAULTS and value is not None}}
+    echo = {**_DEFAULTS, **{name: value for name, value in body.items() if name in _ECHOED and value is not None}}
     reasoning = body.get("reasoning") or {}
     echo["reasoning"] = {"effort": None, "summary": None, **reasoning}
     text = body.get("text") or {}

@@ -1,6 +1,6 @@
 """The tools of a Responses body in the chat form that OpenAI's shared vocabulary reads, and how their calls go back."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct, field
@@ -16,6 +16,7 @@ NAMESPACE_MARK = "__"
 _DROPPED = frozenset({"tool_search", "programmatic_tool_calling"})
 # Dated and preview names of one tool: `web_search_preview_2025_03_11`.
 _SEARCH = "web_search"
+_BUILT_IN = (_SEARCH, "code_interpreter")
 _REFUSED = ("file_search", "mcp", "computer")
 
 _TEXT = {"type": "string"}
@@ -166,18 +167,12 @@ def shape_choice(choice: Any, shaped: ShapedTools) -> Any:
         return choice
     kind = choice.get("type")
     if kind == "allowed_tools":
-        tools = choice.get("tools")
-        listed = (
-            [_named(item) for item in tools] if isinstance(tools, Sequence) and not isinstance(tools, str) else tools
-        )
-        return {**choice, "tools": _functions_only(listed, shaped)}
+        return _allowed(choice, shaped)
     named = _named(choice)
     if isinstance(named, Mapping) and named.get("type") in ("function", "custom"):
         return named
     if isinstance(kind, str) and (kind.startswith(_SEARCH) or kind == "code_interpreter"):
-        wanted = _SEARCH if kind.startswith(_SEARCH) else kind
-        _keep(shaped, [tool for tool in shaped.chat if tool.get("type") == wanted])
-        return "auto"
+        return _built_ins_alone({_SEARCH if kind.startswith(_SEARCH) else kind}, shaped)
     if kind == "image_generation":
         return "auto"
     return choice
@@ -194,15 +189,28 @@ def _named(item: Any) -> Any:
     return item
 
 
-def _functions_only(listed: Any, shaped: ShapedTools) -> Any:
+def _allowed(choice: Mapping[str, Any], shaped: ShapedTools) -> Any:
     """The upstream's own tools stand beside functions and are not chosen among them: those not allowed go."""
-    if not isinstance(listed, list):
-        return listed
+    listed = choice.get("tools")
+    if not isinstance(listed, Sequence) or isinstance(listed, str):
+        return choice
     kinds = [item.get("type") for item in listed if isinstance(item, Mapping)]
     allowed = {_SEARCH if kind.startswith(_SEARCH) else kind for kind in kinds if isinstance(kind, str)}
-    built_in = (_SEARCH, "code_interpreter")
-    _keep(shaped, [tool for tool in shaped.chat if tool.get("type") not in built_in or tool["type"] in allowed])
-    return [item for item in listed if not isinstance(item, Mapping) or item.get("type") in ("function", "custom")]
+    named = [_named(item) for item in listed]
+    functions = [item for item in named if not isinstance(item, Mapping) or item.get("type") in ("function", "custom")]
+    if allowed and not functions and allowed <= {*_BUILT_IN, "image_generation"}:
+        return _built_ins_alone(allowed, shaped)
+    _keep(shaped, [tool for tool in shaped.chat if tool.get("type") not in _BUILT_IN or tool["type"] in allowed])
+    return {**choice, "tools": functions}
+
+
+def _built_ins_alone(wanted: Collection[str], shaped: ShapedTools) -> str:
+    """The upstream cannot be made to use a tool of its own; it is left no other."""
+    kept = [tool for tool in shaped.chat if tool.get("type") in wanted]
+    if not kept and "image_generation" not in wanted:
+        raise invalid("The tool choice names a tool that is not declared.", "tool_choice")
+    _keep(shaped, kept)
+    return "auto"
 
 
 def _keep(shaped: ShapedTools, kept: list[Mapping[str, Any]]) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from shared.dialects.contract import StateRefs
 from shared.dialects.openai_responses import kept_items, response_of_item, signature_keys, state_refs
+from shared.dialects.openai_responses.echo import echoed
 from shared.dialects.openai_responses.encrypted import item_key, seal_signatures, seal_summary
 from shared.errors import GatewayError
 from shared.gemini.catalog import resolve
@@ -243,9 +244,31 @@ def test_a_choice_of_search_leaves_search_alone():
     assert "toolConfig" not in made
 
 
+@pytest.mark.parametrize("mode", ["auto", "required"])
+@pytest.mark.parametrize(
+    ("allowed", "tools"),
+    [
+        (["web_search"], ["googleSearch"]),
+        (["code_interpreter", "web_search_preview"], ["googleSearch", "codeExecution"]),
+    ],
+)
+def test_only_the_upstreams_own_tools_may_be_allowed(mode, allowed, tools):
+    declared = [WEATHER, {"type": "web_search"}, {"type": "code_interpreter", "container": {"type": "auto"}}]
+    choice = {"type": "allowed_tools", "mode": mode, "tools": [{"type": kind} for kind in allowed]}
+    made = sound({"tools": declared, "tool_choice": choice})
+    assert made["tools"] == [{name: {}} for name in tools]
+    assert "toolConfig" not in made
+
+
 @pytest.mark.parametrize(
     ("body", "param"),
     [
+        ({"tools": [WEATHER], "tool_choice": {"type": "web_search"}}, "tool_choice"),
+        (
+            {"tools": [WEATHER], "tool_choice": {"type": "allowed_tools", "tools": [{"type": "code_interpreter"}]}},
+            "tool_choice",
+        ),
+        ({"tools": [WEATHER], "tool_choice": {"type": "allowed_tools", "tools": []}}, "tool_choice.tools"),
         ({"input": None}, "input"),
         ({"input": []}, "input"),
         ({"input": [{"type": "smell"}]}, "input[0].type"),
@@ -389,6 +412,18 @@ def test_truncation_drops_whole_turns_and_keeps_the_rules():
     assert done.request["systemInstruction"] == {"parts": [{"text": "Rules."}]}
     assert done.warnings == ["truncated:3_items"]
     assert len(translate({"input": items}).request["contents"]) == 3
+
+
+def test_what_has_no_counterpart_is_repeated_where_it_was_said():
+    said = {
+        "access_programs": {"cyber": "standard"},
+        "context_management": [{"type": "compaction", "compact_threshold": 5}],
+        "image": {"context_compression": "enabled"},
+        "prompt_cache_options": {"ttl": "12h"},
+        "prompt_cache_retention": "24h",
+    }
+    assert said.items() <= echoed(said).items()
+    assert said.keys().isdisjoint(echoed({}))
 
 
 def test_state_references():
