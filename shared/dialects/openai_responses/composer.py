@@ -282,6 +282,7 @@ class Composer:
         item_id = self._new_id("ig")
         at = {"output_index": len(self._output), "item_id": item_id}
         item: dict[str, Any] = {"id": item_id, "type": "image_generation_call", "status": "in_progress", "result": None}
+        self._sign(item, media.signature)
         self._add(item)
         words = ("in_progress", "generating", "completed")
         self._say(at, *(f"response.image_generation_call.{word}" for word in words))
@@ -293,11 +294,16 @@ class Composer:
             key = item_key(f"{prefix}_{self._tag}{len(self._output) + 1:02d}")
             self._carry({key: self._found(signature)})
 
+    def _sign(self, item: dict[str, Any], signature: str | None) -> None:
+        """Where no carrier goes to the client, the kept item is its own; no client is shown this member of it."""
+        if signature and not self._carries and self._reply.seal is not None:
+            item["encrypted_content"] = self._sealed({item_key(item["id"]): self._found(signature)})
+
     def _interpreter(self, event: Code | CodeResult) -> None:
         if isinstance(event, Code):
             self._close_items("completed")
             self._carry_for("ci", event.signature)
-            self._start_code(event.code)
+            self._start_code(event.code, event.signature)
             return
         if self._code is None:
             self._close_items("completed")
@@ -306,7 +312,7 @@ class Composer:
             self._code["outputs"] = code_outputs(event)
         self._close_code("completed" if event.outcome in ("OUTCOME_OK", "") else "failed")
 
-    def _start_code(self, code: str) -> None:
+    def _start_code(self, code: str, signature: str | None = None) -> None:
         item: dict[str, Any] = {
             "id": self._new_id("ci"),
             "type": "code_interpreter_call",
@@ -315,6 +321,7 @@ class Composer:
             "outputs": None,
             "status": "in_progress",
         }
+        self._sign(item, signature)
         at = {"output_index": len(self._output), "item_id": item["id"]}
         self._add({**item, "code": ""})
         self._say(at, "response.code_interpreter_call.in_progress")

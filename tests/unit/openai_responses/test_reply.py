@@ -11,7 +11,7 @@ from openai.lib.streaming.responses._responses import ResponseStreamState
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
-from shared.dialects.openai_responses import renderer
+from shared.dialects.openai_responses import renderer, visible_response
 from shared.dialects.openai_responses.encrypted import open_signatures
 from shared.dialects.openai_responses.options import ToolKind
 from shared.errors import GatewayError
@@ -33,12 +33,15 @@ from shared.events import (
 from tests.unit.openai_responses.response_setup import (
     CREATED,
     ENCRYPTED,
+    NEW,
+    OLD,
     USAGE,
     end,
     folded,
     kinds,
     read,
     reply,
+    request,
     sealer,
     spec,
     streamed,
@@ -198,6 +201,22 @@ def test_code_and_its_output_are_one_item():
 def test_an_image_is_an_item():
     image = folded([Media(0, "image/png", "aW1n"), end()])["output"][0]
     assert (image["type"], image["result"], image["status"]) == ("image_generation_call", "aW1n", "completed")
+
+
+@pytest.mark.parametrize(
+    "made", [Media(0, "image/png", "iVBORw0KGgo=", "c2lnbmVk"), Code(0, "PYTHON", "print(1)", signature="c2lnbmVk")]
+)
+@pytest.mark.parametrize("include", [frozenset(), ENCRYPTED])
+def test_a_kept_answer_brings_its_signature_along_and_shows_it_to_nobody(made, include):
+    out = renderer(spec(include=include), reply())
+    raw = b"".join(out.feed(event) for event in [Start("r1", NEW), made, end()]) + out.close(USAGE)
+    items = read(raw)[-1]["response"]["output"]
+    assert "encrypted_content" not in items[-1]
+    assert visible_response(out.final, include)["output"] == items
+    history = [{"role": "user", "content": "?"}, *out.final["output"]]
+    sent = request({"input": "!"}, history=history)["contents"][1]["parts"]
+    assert sent[0]["thoughtSignature"] == "c2lnbmVk"
+    assert "thoughtSignature" not in request({"input": "!"}, OLD, history=history)["contents"][1]["parts"][0]
 
 
 def test_a_search_is_an_item_live_or_late():

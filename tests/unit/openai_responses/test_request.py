@@ -118,6 +118,16 @@ def test_what_cannot_be_read_is_left_out_and_reported(item, reason):
     assert any(note.startswith("reasoning_dropped:") for note in done.warnings)
 
 
+def test_models_of_one_generation_read_each_others_carriers():
+    bound = {call_key("call_1"): FoundSignature("c2lnbmVk", None, "weather")}
+    given = {"input": [{"role": "user", "content": "?"}, carrier(bound), CALL, OUTPUT], "tools": [WEATHER]}
+    done = translate(given, "gemini-3.1-pro-preview")
+    assert done.request["contents"][1]["parts"][0]["thoughtSignature"] == "c2lnbmVk"
+    assert not done.options.transformations
+    (gone,) = translate(given, OLD).options.transformations
+    assert gone["reason"] == "model_mismatch"
+
+
 def test_a_carrier_of_no_signature_loses_nothing_with_another_model():
     done = translate({"input": [{"role": "user", "content": "?"}, carrier({}, family="other")]})
     assert not done.options.transformations
