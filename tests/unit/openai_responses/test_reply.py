@@ -295,6 +295,8 @@ def test_a_refusal_is_said_where_nothing_else_was():
     [
         (GatewayError("upstream_truncated", "Ended."), "server_error", "Ended."),
         (GatewayError("upstream_rate_limited", "Slow.", retry_after=2.5), "rate_limit_exceeded", "try again in 2.5s"),
+        (GatewayError("upstream_interrupted", "Used up.", reason="quota"), "insufficient_quota", "Used up."),
+        (GatewayError("upstream_interrupted", "Broke off."), "server_error", "Broke off."),
         (GatewayError("context_length_exceeded", "Long."), "context_length_exceeded", "Long."),
         (GatewayError("budget_exhausted", "Spent."), "insufficient_quota", "Spent."),
     ],
