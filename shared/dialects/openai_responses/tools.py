@@ -7,9 +7,8 @@ from msgspec import Struct, field
 
 from shared.dialects.openai.fields import integer, invalid, mapping, sequence, string
 from shared.dialects.openai.notes import Notes
-from shared.dialects.openai_responses.images import image_config
 from shared.dialects.openai_responses.options import ToolForm, ToolKind
-from shared.gemini.catalog import Capabilities
+from shared.gemini.catalog import ResolvedModel
 
 NAMESPACE_MARK = "__"
 # Sent by default by agents, and without a counterpart upstream.
@@ -70,31 +69,33 @@ class ShapedTools(Struct):
         self.paths.append(path)
 
 
-def shape_tools(tools: Any, further: Iterable[tuple[str, Any]], caps: Capabilities, notes: Notes) -> ShapedTools:
+def shape_tools(tools: Any, further: Iterable[tuple[str, Any]], model: ResolvedModel, notes: Notes) -> ShapedTools:
     """The body's `tools` and those of `additional_tools` items, each of which comes with its JSON path."""
     shaped = ShapedTools()
     lists = [("tools", tools), *further]
     for path, listed in lists:
         for position, item in enumerate(sequence(listed, path) if listed is not None else ()):
             where = f"{path}[{position}]"
-            _shape(mapping(item, where), where, shaped, caps, notes)
+            _shape(mapping(item, where), where, shaped, model, notes)
     return shaped
 
 
-def _shape(item: Mapping[str, Any], where: str, shaped: ShapedTools, caps: Capabilities, notes: Notes) -> None:
+def _shape(item: Mapping[str, Any], where: str, shaped: ShapedTools, model: ResolvedModel, notes: Notes) -> None:
     kind = item.get("type")
     if not isinstance(kind, str):
         shaped.add(item, where)  # a tool object in Gemini's own words
     elif kind == "custom":
         _custom(item, where, shaped, None)
     elif kind == "namespace":
-        _namespace(item, where, shaped, caps, notes)
+        _namespace(item, where, shaped, model, notes)
     elif kind.startswith(_SEARCH):
         _note_search_options(item, where, notes)
         shaped.add({"type": _SEARCH}, where)
     elif kind == "image_generation":
-        if "IMAGE" in caps.modalities:
-            shaped.images = image_config(item, where, notes)
+        if "IMAGE" in model.capabilities.modalities:
+            from shared.dialects.openai_responses.images import drawn
+
+            shaped.images = drawn(item, where, model, notes)
         else:
             notes.add("tool_dropped", kind)
     elif kind in _DROPPED:
@@ -116,7 +117,7 @@ def _custom(item: Mapping[str, Any], where: str, shaped: ShapedTools, namespace:
     shaped.kinds[long] = ToolKind("custom", name, namespace)
 
 
-def _namespace(item: Mapping[str, Any], where: str, shaped: ShapedTools, caps: Capabilities, notes: Notes) -> None:
+def _namespace(item: Mapping[str, Any], where: str, shaped: ShapedTools, model: ResolvedModel, notes: Notes) -> None:
     """Gemini knows no groups: each tool is declared under a name that holds both."""
     namespace = string(item.get("name"), f"{where}.name")
     if not namespace:
@@ -129,7 +130,7 @@ def _namespace(item: Mapping[str, Any], where: str, shaped: ShapedTools, caps: C
             _custom(tool, at, shaped, namespace)
             continue
         if tool.get("type", "function") != "function":
-            _shape(tool, at, shaped, caps, notes)
+            _shape(tool, at, shaped, model, notes)
             continue
         name = string(tool.get("name"), f"{at}.name")
         own = tool.get("description")

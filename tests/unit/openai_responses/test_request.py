@@ -220,10 +220,33 @@ def test_tools_of_every_kind_go_out_under_one_name_each():
     sound({"tools": tools})
 
 
+@pytest.mark.parametrize(
+    ("said", "config"),
+    [
+        ({"size": "2048x2048"}, {"aspectRatio": "1:1", "imageSize": "2K"}),
+        ({"size": "3000x750"}, {"aspectRatio": "4:1", "imageSize": "1K"}),
+        ({"size": "1024x1024", "quality": "high"}, {"aspectRatio": "1:1", "imageSize": "2K"}),
+        ({"size": "auto", "quality": "high"}, {"imageSize": "2K"}),
+        ({"size": None, "quality": "auto"}, None),
+    ],
+)
+def test_the_image_tool_draws_in_the_size_of_the_images_endpoint(said, config):
+    drawn = sound({"tools": [{"type": "image_generation", **said}]}, IMAGES)["generationConfig"]
+    assert drawn.get("imageConfig") == config
+
+
+def test_a_format_that_no_picture_has_is_named():
+    def warnings(kind):
+        return translate({"tools": [{"type": "image_generation", "output_format": kind}]}, IMAGES).warnings
+
+    assert warnings("webp") == ["ignored:tools[0].output_format"]
+    assert warnings("png") == warnings("jpeg") == []
+
+
 def test_the_image_tool_is_for_models_that_draw():
     drawn = sound({"tools": [{"type": "image_generation", "size": "1536x1024"}]}, IMAGES)["generationConfig"]
     assert drawn["responseModalities"] == ["TEXT", "IMAGE"]
-    assert drawn["imageConfig"] == {"aspectRatio": "3:2"}
+    assert drawn["imageConfig"] == {"aspectRatio": "3:2", "imageSize": "1K"}
     plain = translate({"tools": [{"type": "image_generation"}]})
     assert "tools" not in plain.request
     assert plain.warnings == ["tool_dropped:image_generation"]
