@@ -328,7 +328,7 @@ def test_a_conversation_is_no_previous_response(client):
     assert caught.value.code == "previous_response_not_found"
 
 
-@pytest.mark.parametrize("given", [5, True, {"role": "user"}])
+@pytest.mark.parametrize("given", [5, True, {"role": "user"}, [], "", openai.omit])
 def test_compaction_refuses_what_is_no_input(client, given):
     with pytest.raises(openai.BadRequestError) as caught:
         client.responses.compact(model=MODEL, input=given)
