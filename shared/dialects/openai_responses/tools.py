@@ -164,6 +164,8 @@ def _note_search_options(item: Mapping[str, Any], where: str, notes: Notes) -> N
 
 def shape_choice(choice: Any, shaped: ShapedTools) -> Any:
     """`tool_choice` in the chat form; choosing one of the upstream's own tools leaves `shaped` that one only."""
+    if choice == "required" and shaped.images is not None and not shaped.chat:
+        return "auto"
     if choice is None or not isinstance(choice, Mapping):
         return choice
     kind = choice.get("type")

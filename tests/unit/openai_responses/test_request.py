@@ -243,6 +243,21 @@ def test_a_format_that_no_picture_has_is_named():
     assert warnings("png") == warnings("jpeg") == []
 
 
+@pytest.mark.parametrize(
+    "choice",
+    [
+        "auto",
+        "required",
+        {"type": "image_generation"},
+        {"type": "allowed_tools", "mode": "required", "tools": [{"type": "image_generation"}]},
+    ],
+)
+def test_the_image_tool_may_be_the_only_choice(choice):
+    drawn = sound({"tools": [{"type": "image_generation"}], "tool_choice": choice}, IMAGES)
+    assert drawn["generationConfig"]["responseModalities"] == ["TEXT", "IMAGE"]
+    assert "toolConfig" not in drawn
+
+
 def test_the_image_tool_is_for_models_that_draw():
     drawn = sound({"tools": [{"type": "image_generation", "size": "1536x1024"}]}, IMAGES)["generationConfig"]
     assert drawn["responseModalities"] == ["TEXT", "IMAGE"]
