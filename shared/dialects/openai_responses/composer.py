@@ -46,6 +46,7 @@ from shared.gemini.signatures import FoundSignature, call_key, text_key
 
 _FUNCTION = ToolKind()
 _INCOMPLETE = {"length": "max_output_tokens", "continuation": "max_output_tokens", "blocked": "content_filter"}
+_ON_THE_WAY = ("reasoning", "web_search_call", "code_interpreter_call")
 
 
 class Composer:
@@ -149,10 +150,14 @@ class Composer:
     def _incomplete(self, end: End) -> str | None:
         """Why the answer is not whole. A tool call is a whole answer whatever ended the text after it."""
         if end.finish == "no_output":
-            return None if self._output or self._message else "content_filter"
+            return None if self._answered() else "content_filter"
         if end.finish in ("length", "continuation") and self._calls:
             return None
         return _INCOMPLETE.get(end.finish)
+
+    def _answered(self) -> bool:
+        """Whether there is anything besides what the model did on its way to an answer."""
+        return self._message is not None or any(item["type"] not in _ON_THE_WAY for item in self._output)
 
     # --- one item after the other
 
@@ -364,7 +369,7 @@ class Composer:
         self._end = end
         if grounding := end.metadata.get("groundingMetadata"):
             self._show_grounding(grounding, "incomplete" if self._incomplete(end) else "completed")
-        if end.finish == "blocked" and not self._output and self._message is None:
+        if end.finish == "blocked" and not self._answered():
             refusal = f"blocked: {end.reason}" if end.prompt_blocked else end.message or f"blocked: {end.reason}"
             self._speak().refuse(refusal)
 

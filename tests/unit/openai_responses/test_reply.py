@@ -279,6 +279,23 @@ def test_how_an_answer_ends(finish, said, status, details):
         assert last["response"]["error"]["code"] == "server_error"
 
 
+@pytest.mark.parametrize(
+    "done",
+    [
+        thought("Hm."),
+        [ServerTool(0, {"toolCall": {"toolType": "GOOGLE_SEARCH_WEB", "args": {"queries": ["q"]}}})],
+        [Code(0, "PYTHON", "print(1)"), CodeResult(1, "OUTCOME_OK", "1\n")],
+    ],
+)
+def test_what_leads_to_no_answer_is_none(done):
+    events = [*done, *thought("Then", index=9)]
+    for finish, parts in (("no_output", 0), ("blocked", 1)):
+        last = streamed([*events, end(finish, "X")], show_reasoning=True)[-1]["response"]
+        assert (last["status"], last["incomplete_details"]) == ("incomplete", {"reason": "content_filter"})
+        said = [part["type"] for item in last["output"] if item["type"] == "message" for part in item["content"]]
+        assert said == ["refusal"] * parts
+
+
 def test_a_whole_call_is_a_whole_answer():
     assert folded([CALL, end("length", "MAX_TOKENS")])["status"] == "completed"
 
