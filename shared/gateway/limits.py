@@ -43,7 +43,7 @@ def refusal(refused: Refused, request_id: str = "") -> GatewayError:
 
 def _advice(wait: float | None) -> str:
     """A limit of 0 is one that no waiting opens."""
-    return "Its limit is 0." if wait is None else f"Please try again in {max(1, -int(-wait // 1))} s."
+    return "Its limit is 0." if wait is None else f"Please try again in {max(1, -int(-wait // 1))}s."
 
 
 def period_of(record: KeyRecord, day: str) -> str:

@@ -88,8 +88,21 @@ class Memory:
         if len(earlier) < len(chain) - 1:
             raise _previous_not_found("A response that the previous one builds upon is no longer kept.")
         self._chain = chain
+        conversation = earlier.get(chain[0], document).body["response"].get("conversation")
+        if conversation:
+            self.history += await self._conversation_before(conversation["id"], chain[0])
         for response_id in chain:
             self.history += _items_of(earlier.get(response_id, document))
+
+    async def _conversation_before(self, conversation: str, response_id: str) -> Sequence[Item]:
+        """What the first response of a chain was built upon, where it was made in a conversation."""
+        document = (await self._store.get(self._acct, [conversation])).get(conversation)
+        if document is None:
+            raise _previous_not_found("The conversation that a previous response belongs to is no longer kept.")
+        entries = document.body["entries"]
+        until = next((at for at, entry in enumerate(entries) if entry.get("response") == response_id), len(entries))
+        earlier = KeptDocument({**document.body, "entries": entries[:until]}, document.state)
+        return await conversation_items(self._store, self._acct, earlier)
 
     async def _load_conversation(self, conversation: str) -> None:
         document = (await self._store.get(self._acct, [conversation])).get(conversation)

@@ -115,6 +115,8 @@ class ResponsesApi:
         key, body = await self._received(request, exchange, endpoint)
         memory = await self._memory({**body, "store": False, "conversation": None}, key, exchange, dialect)
         items = _given_items(body.get("input"))
+        if not items and not memory.history:
+            raise GatewayError("invalid_request", "There is nothing to summarise.", param="input")
         carried = ("model", "instructions", "previous_response_id")
         asked: dict[str, Any] = {name: body[name] for name in carried if name in body}
         asked |= {"input": [*items, {"role": "user", "content": _SUMMARISE}], "store": False, "include": []}
@@ -188,7 +190,7 @@ class ResponsesApi:
 
 def _given_items(given: Any) -> list[Any]:
     if isinstance(given, str):
-        return [{"role": "user", "content": given}]
+        return [{"role": "user", "content": given}] if given else []
     if given is not None and not isinstance(given, list):
         raise GatewayError("invalid_request", "Expected a string or an array here.", param="input")
     return given or []

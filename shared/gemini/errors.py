@@ -221,7 +221,8 @@ def redact(message: str) -> str:
 
 
 def _waiting(seconds: float | None) -> str:
-    when = "later" if seconds is None else f"in {seconds:g} s"
+    # No space before the unit, as OpenAI writes it: clients find the wait by that pattern.
+    when = "later" if seconds is None else f"in {seconds:g}s"
     return f"The upstream's rate limit is reached. Please try again {when}."
 
 

@@ -232,6 +232,20 @@ def test_conversations(client, other_client):
         client.conversations.retrieve(conversation.id)
 
 
+def test_what_follows_a_response_of_a_conversation_knows_what_came_before_it(client, emulator):
+    conversation = client.conversations.create(items=[{"role": "user", "content": "My name is Zed."}])
+    first = client.responses.create(model=MODEL, input="one", conversation=conversation.id)
+    client.responses.create(model=MODEL, input="elsewhere", conversation=conversation.id)
+    second = client.responses.create(model=MODEL, input="two", previous_response_id=first.id)
+    client.responses.create(model=MODEL, input="three", previous_response_id=second.id)
+    asked = [content["parts"] for content in sent(emulator)[-1]["contents"] if content["role"] == "user"]
+    assert [part["text"] for parts in asked for part in parts] == ["My name is Zed.", "one", "two", "three"]
+    client.conversations.delete(conversation.id)
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.responses.create(model=MODEL, input="four", previous_response_id=second.id)
+    assert caught.value.code == "previous_response_not_found"
+
+
 def test_an_item_of_a_conversation_is_taken_out(client, other_client, emulator):
     """Whether it was put there or came with a response, nobody builds upon it again."""
     conversation = client.conversations.create(items=[{"role": "user", "content": "My name is Zed."}])
@@ -328,7 +342,7 @@ def test_a_conversation_is_no_previous_response(client):
     assert caught.value.code == "previous_response_not_found"
 
 
-@pytest.mark.parametrize("given", [5, True, {"role": "user"}])
+@pytest.mark.parametrize("given", [5, True, {"role": "user"}, [], "", openai.omit])
 def test_compaction_refuses_what_is_no_input(client, given):
     with pytest.raises(openai.BadRequestError) as caught:
         client.responses.compact(model=MODEL, input=given)

@@ -128,6 +128,7 @@ def test_quotas() -> None:
     )
     minute = judged(429, message, quota("GenerateRequestsPerMinutePerProjectPerModel", "34.4s"))
     assert (minute.kind, minute.retry_after) == ("upstream_rate_limited", 34.4)
+    assert minute.message.endswith("Please try again in 34.4s.")  # clients look for a number and its unit together
     assert judged(429, message).retry_after == 25.465784708
     assert judged(429, "Please retry in 250ms.").retry_after == 0.25
     assert judged(429, "Resource has been exhausted (e.g. check quota).").retry_after is None

@@ -8,10 +8,10 @@ from msgspec import Struct
 
 from shared.dialects.contract import RequestContext
 from shared.dialects.openai.fields import either_case, invalid, mapping, sequence
+from shared.dialects.openai.image_sizes import aspect_ratio, image_config
 from shared.dialects.openai.notes import Notes
 from shared.dialects.openai.parameters import Given
 from shared.dialects.openai.safety import safety_settings
-from shared.dialects.openai_media.image_sizes import aspect_ratio, image_config
 from shared.dialects.openai_media.members import Form, Members, Upload
 from shared.gemini.catalog import ResolvedModel
 from shared.gemini.file_links import KEPT_FILE

@@ -27,11 +27,11 @@ def formats() -> tuple[str, ...]:
     return every if importlib.util.find_spec("lameenc") is not None else every[1:]
 
 
-def encoder(name: str, rate: int, whole: int | None = None) -> Encoder:
-    """`rate` in samples a second; `whole` is the number of bytes to come where that is known."""
+def encoder(name: str, rate: int, *, whole: bool = False) -> Encoder:
+    """`rate` in samples a second; `whole`: nobody waits for the first bytes, so a WAV can tell its length."""
     if name == "mp3":
         return Mp3(rate)
-    return Wav(rate, whole) if name == "wav" else Pcm()
+    return Wav(rate, whole=whole) if name == "wav" else Pcm()
 
 
 class Pcm:
@@ -43,17 +43,25 @@ class Pcm:
 
 
 class Wav:
-    """The header leaves with the first samples."""
+    """The header leaves with the first samples, or at the end with all of them."""
 
-    def __init__(self, rate: int, whole: int | None) -> None:
-        self._header = wav_header(whole, rate)
+    def __init__(self, rate: int, *, whole: bool) -> None:
+        self._rate = rate
+        self._header = b"" if whole else wav_header(None, rate)
+        self._held: list[bytes] | None = [] if whole else None
 
     def feed(self, pcm: bytes) -> bytes:
+        if self._held is not None:
+            self._held.append(pcm)
+            return b""
         header, self._header = self._header, b""
         return header + pcm
 
     def close(self) -> bytes:
-        return self._header
+        if self._held is None:
+            return self._header
+        pcm = b"".join(self._held)
+        return wav_header(len(pcm), self._rate) + pcm
 
 
 class Mp3:

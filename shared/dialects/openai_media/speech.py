@@ -94,8 +94,8 @@ def _voice(name: str) -> dict[str, Any]:
 
 
 class Speaker:
-    """Events in, bytes of the wanted format out. `whole` says that all of the sound comes in one piece, whose length a
-    WAV can then tell. Raises GatewayError where the upstream did not speak."""
+    """Events in, bytes of the wanted format out. `whole` says that nobody hears it before its end, so that a WAV can
+    tell its length. Raises GatewayError where the upstream did not speak."""
 
     def __init__(self, job: SpeechJob, *, whole: bool) -> None:
         self._job = job
@@ -120,8 +120,7 @@ class Speaker:
             raise GatewayError("upstream_invalid_response", "The upstream sent sound in another form.")
         pcm = binascii.a2b_base64(media.data)
         if self._encoder is None:
-            length = len(pcm) if self._whole else None
-            self._encoder = encoder(self._job.format, sample_rate(kind), length)
+            self._encoder = encoder(self._job.format, sample_rate(kind), whole=self._whole)
         return self._encoder.feed(pcm)
 
 

@@ -46,6 +46,7 @@ from shared.gemini.signatures import FoundSignature, call_key, text_key
 
 _FUNCTION = ToolKind()
 _INCOMPLETE = {"length": "max_output_tokens", "continuation": "max_output_tokens", "blocked": "content_filter"}
+_ON_THE_WAY = ("reasoning", "web_search_call", "code_interpreter_call")
 
 
 class Composer:
@@ -149,10 +150,14 @@ class Composer:
     def _incomplete(self, end: End) -> str | None:
         """Why the answer is not whole. A tool call is a whole answer whatever ended the text after it."""
         if end.finish == "no_output":
-            return None if self._output or self._message else "content_filter"
+            return None if self._answered() else "content_filter"
         if end.finish in ("length", "continuation") and self._calls:
             return None
         return _INCOMPLETE.get(end.finish)
+
+    def _answered(self) -> bool:
+        """Whether there is anything besides what the model did on its way to an answer."""
+        return self._message is not None or any(item["type"] not in _ON_THE_WAY for item in self._output)
 
     # --- one item after the other
 
@@ -282,6 +287,7 @@ class Composer:
         item_id = self._new_id("ig")
         at = {"output_index": len(self._output), "item_id": item_id}
         item: dict[str, Any] = {"id": item_id, "type": "image_generation_call", "status": "in_progress", "result": None}
+        self._sign(item, media.signature)
         self._add(item)
         words = ("in_progress", "generating", "completed")
         self._say(at, *(f"response.image_generation_call.{word}" for word in words))
@@ -293,11 +299,16 @@ class Composer:
             key = item_key(f"{prefix}_{self._tag}{len(self._output) + 1:02d}")
             self._carry({key: self._found(signature)})
 
+    def _sign(self, item: dict[str, Any], signature: str | None) -> None:
+        """Where no carrier goes to the client, the kept item is its own; no client is shown this member of it."""
+        if signature and not self._carries and self._reply.seal is not None:
+            item["encrypted_content"] = self._sealed({item_key(item["id"]): self._found(signature)})
+
     def _interpreter(self, event: Code | CodeResult) -> None:
         if isinstance(event, Code):
             self._close_items("completed")
             self._carry_for("ci", event.signature)
-            self._start_code(event.code)
+            self._start_code(event.code, event.signature)
             return
         if self._code is None:
             self._close_items("completed")
@@ -306,7 +317,7 @@ class Composer:
             self._code["outputs"] = code_outputs(event)
         self._close_code("completed" if event.outcome in ("OUTCOME_OK", "") else "failed")
 
-    def _start_code(self, code: str) -> None:
+    def _start_code(self, code: str, signature: str | None = None) -> None:
         item: dict[str, Any] = {
             "id": self._new_id("ci"),
             "type": "code_interpreter_call",
@@ -315,6 +326,7 @@ class Composer:
             "outputs": None,
             "status": "in_progress",
         }
+        self._sign(item, signature)
         at = {"output_index": len(self._output), "item_id": item["id"]}
         self._add({**item, "code": ""})
         self._say(at, "response.code_interpreter_call.in_progress")
@@ -357,7 +369,7 @@ class Composer:
         self._end = end
         if grounding := end.metadata.get("groundingMetadata"):
             self._show_grounding(grounding, "incomplete" if self._incomplete(end) else "completed")
-        if end.finish == "blocked" and not self._output and self._message is None:
+        if end.finish == "blocked" and not self._answered():
             refusal = f"blocked: {end.reason}" if end.prompt_blocked else end.message or f"blocked: {end.reason}"
             self._speak().refuse(refusal)
 

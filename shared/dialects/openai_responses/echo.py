@@ -23,15 +23,19 @@ _DEFAULTS: Mapping[str, Any] = {
     "user": None,
     "background": False,
 }
+# These the response repeats, but has no word for what was not said.
+_WHERE_GIVEN = ("access_programs", "context_management", "image", "prompt_cache_options", "prompt_cache_retention")
+_ECHOED = frozenset((*_DEFAULTS, *_WHERE_GIVEN))
 ENCRYPTED = "reasoning.encrypted_content"
 CODE_OUTPUTS = "code_interpreter_call.outputs"
 SOURCES = "web_search_call.action.sources"
-_PARTLY_SHOWN = ("reasoning", "code_interpreter_call", "web_search_call")
+_SIGNED = ("code_interpreter_call", "image_generation_call")  # their `encrypted_content` is not of OpenAI's type
+_PARTLY_SHOWN = ("reasoning", "web_search_call", *_SIGNED)
 
 
 def echoed(body: Mapping[str, Any]) -> dict[str, Any]:
     """The members of the response object that come from the request, defaults filled in."""
-    echo = {**_DEFAULTS, **{name: value for name, value in body.items() if name in _DEFAULTS and value is not None}}
+    echo = {**_DEFAULTS, **{name: value for name, value in body.items() if name in _ECHOED and value is not None}}
     reasoning = body.get("reasoning") or {}
     echo["reasoning"] = {"effort": None, "summary": None, **reasoning}
     text = body.get("text") or {}
@@ -51,8 +55,8 @@ def visible(item: Mapping[str, Any], include: Collection[str]) -> Mapping[str, A
     kind = item.get("type")
     if kind not in _PARTLY_SHOWN:
         return item
-    if kind == "reasoning" and "encrypted_content" in item and ENCRYPTED not in include:
-        return {name: value for name, value in item.items() if name != "encrypted_content"}
+    if "encrypted_content" in item and (kind in _SIGNED or ENCRYPTED not in include):
+        item = {name: value for name, value in item.items() if name != "encrypted_content"}
     if kind == "code_interpreter_call" and CODE_OUTPUTS not in include:
         return {**item, "outputs": None}
     if kind == "web_search_call" and SOURCES not in include and isinstance(item.get("action"), Mapping):

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.dialects.openai import errors as openai
-from shared.errors import ErrorKind, GatewayError
+from shared.errors import GatewayError
 
 PREVIOUS_NOT_FOUND = "previous_response_not_found"
 
 # What is not listed is the server's fault. Codex knows the last two besides the type's own codes.
-_CODES: Mapping[ErrorKind, str] = {
+_CODES: Mapping[str, str] = {
     "rate_limited": "rate_limit_exceeded",
     "concurrency_limited": "rate_limit_exceeded",
     "upstream_rate_limited": "rate_limit_exceeded",
@@ -23,9 +23,8 @@ _CODES: Mapping[ErrorKind, str] = {
 
 def response_error(error: GatewayError) -> dict[str, str]:
     """`{code, message}`; the wait stands in the message, where Codex reads it."""
-    code = _CODES.get(error.kind, "server_error")
-    if error.kind == "upstream_interrupted" and error.reason == "rate_limited":
-        code = "rate_limit_exceeded"
+    kind = f"upstream_{error.reason}" if error.kind == "upstream_interrupted" else error.kind
+    code = _CODES.get(kind, "server_error")
     message = error.message
     if code == "rate_limit_exceeded" and error.retry_after is not None and "try again in" not in message:
         message = f"{message} Please try again in {error.retry_after:g}s."

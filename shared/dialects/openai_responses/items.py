@@ -16,7 +16,7 @@ from shared.dialects.openai_responses.encrypted import item_key, open_signatures
 from shared.dialects.openai_responses.tools import full_name
 from shared.errors import GatewayError
 from shared.gemini.parts import media_part
-from shared.gemini.signatures import FoundSignature, takes_signatures
+from shared.gemini.signatures import FoundSignature, same_generation, takes_signatures, usable
 from shared.gemini.types import Part
 
 _ROLES = ("user", "assistant", "system", "developer")
@@ -174,7 +174,7 @@ class _Reader:
             return
         caps = self._context.model.capabilities
         carried = open_signatures(token, self._context.unseal)
-        if carried is not None and (carried.family == caps.family or not carried.signatures):
+        if carried is not None and (not carried.signatures or same_generation(carried.family, caps.family)):
             self.found.signatures.update(carried.signatures)
             return
         if takes_signatures(caps):
@@ -208,10 +208,13 @@ class _Reader:
     def _made(self, parts: Sequence[Part], item: Mapping[str, Any], where: str) -> None:
         """Parts as the upstream made them, the first one signed where the signature is known."""
         item_id = item.get("id")
-        found = self.found.signatures.get(item_key(item_id)) if isinstance(item_id, str) else None
         made: list[Part] = [part.copy() for part in parts]
-        if found is not None:
-            made[0]["thoughtSignature"] = found.signature
+        if isinstance(item_id, str):
+            caps, key = self._context.model.capabilities, item_key(item_id)
+            kept = open_signatures(item.get("encrypted_content"), self._context.unseal)
+            found = self.found.signatures.get(key) or (kept.signatures.get(key) if kept else None)
+            if signature := usable(found, caps):
+                made[0]["thoughtSignature"] = signature
         self.say("assistant", [MadePart(part) for part in made], where)
 
     # --- the rest

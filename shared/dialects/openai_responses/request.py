@@ -201,7 +201,7 @@ def _read(body: Mapping[str, Any], context: RequestContext, notes: Notes) -> tup
     _check_members(body, notes)
     items = read_items(body.get("instructions"), body.get("input"), context, notes, history=_history(body))
     _truncate(body, items, context, notes)
-    shaped = shape_tools(body.get("tools"), items.tools, context.model.capabilities, notes)
+    shaped = shape_tools(body.get("tools"), items.tools, context.model, notes)
     return items, shaped, shape_choice(body.get("tool_choice"), shaped)
 
 

@@ -1,21 +1,21 @@
 """The tools of a Responses body in the chat form that OpenAI's shared vocabulary reads, and how their calls go back."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct, field
 
 from shared.dialects.openai.fields import integer, invalid, mapping, sequence, string
 from shared.dialects.openai.notes import Notes
-from shared.dialects.openai_responses.images import image_config
 from shared.dialects.openai_responses.options import ToolForm, ToolKind
-from shared.gemini.catalog import Capabilities
+from shared.gemini.catalog import ResolvedModel
 
 NAMESPACE_MARK = "__"
 # Sent by default by agents, and without a counterpart upstream.
 _DROPPED = frozenset({"tool_search", "programmatic_tool_calling"})
 # Dated and preview names of one tool: `web_search_preview_2025_03_11`.
 _SEARCH = "web_search"
+_BUILT_IN = (_SEARCH, "code_interpreter")
 _REFUSED = ("file_search", "mcp", "computer")
 
 _TEXT = {"type": "string"}
@@ -69,31 +69,33 @@ class ShapedTools(Struct):
         self.paths.append(path)
 
 
-def shape_tools(tools: Any, further: Iterable[tuple[str, Any]], caps: Capabilities, notes: Notes) -> ShapedTools:
+def shape_tools(tools: Any, further: Iterable[tuple[str, Any]], model: ResolvedModel, notes: Notes) -> ShapedTools:
     """The body's `tools` and those of `additional_tools` items, each of which comes with its JSON path."""
     shaped = ShapedTools()
     lists = [("tools", tools), *further]
     for path, listed in lists:
         for position, item in enumerate(sequence(listed, path) if listed is not None else ()):
             where = f"{path}[{position}]"
-            _shape(mapping(item, where), where, shaped, caps, notes)
+            _shape(mapping(item, where), where, shaped, model, notes)
     return shaped
 
 
-def _shape(item: Mapping[str, Any], where: str, shaped: ShapedTools, caps: Capabilities, notes: Notes) -> None:
+def _shape(item: Mapping[str, Any], where: str, shaped: ShapedTools, model: ResolvedModel, notes: Notes) -> None:
     kind = item.get("type")
     if not isinstance(kind, str):
         shaped.add(item, where)  # a tool object in Gemini's own words
     elif kind == "custom":
         _custom(item, where, shaped, None)
     elif kind == "namespace":
-        _namespace(item, where, shaped, caps, notes)
+        _namespace(item, where, shaped, model, notes)
     elif kind.startswith(_SEARCH):
         _note_search_options(item, where, notes)
         shaped.add({"type": _SEARCH}, where)
     elif kind == "image_generation":
-        if "IMAGE" in caps.modalities:
-            shaped.images = image_config(item, where, notes)
+        if "IMAGE" in model.capabilities.modalities:
+            from shared.dialects.openai_responses.images import drawn
+
+            shaped.images = drawn(item, where, model, notes)
         else:
             notes.add("tool_dropped", kind)
     elif kind in _DROPPED:
@@ -115,7 +117,7 @@ def _custom(item: Mapping[str, Any], where: str, shaped: ShapedTools, namespace:
     shaped.kinds[long] = ToolKind("custom", name, namespace)
 
 
-def _namespace(item: Mapping[str, Any], where: str, shaped: ShapedTools, caps: Capabilities, notes: Notes) -> None:
+def _namespace(item: Mapping[str, Any], where: str, shaped: ShapedTools, model: ResolvedModel, notes: Notes) -> None:
     """Gemini knows no groups: each tool is declared under a name that holds both."""
     namespace = string(item.get("name"), f"{where}.name")
     if not namespace:
@@ -128,7 +130,7 @@ def _namespace(item: Mapping[str, Any], where: str, shaped: ShapedTools, caps: C
             _custom(tool, at, shaped, namespace)
             continue
         if tool.get("type", "function") != "function":
-            _shape(tool, at, shaped, caps, notes)
+            _shape(tool, at, shaped, model, notes)
             continue
         name = string(tool.get("name"), f"{at}.name")
         own = tool.get("description")
@@ -162,22 +164,18 @@ def _note_search_options(item: Mapping[str, Any], where: str, notes: Notes) -> N
 
 def shape_choice(choice: Any, shaped: ShapedTools) -> Any:
     """`tool_choice` in the chat form; choosing one of the upstream's own tools leaves `shaped` that one only."""
+    if choice == "required" and shaped.images is not None and not shaped.chat:
+        return "auto"
     if choice is None or not isinstance(choice, Mapping):
         return choice
     kind = choice.get("type")
     if kind == "allowed_tools":
-        tools = choice.get("tools")
-        listed = (
-            [_named(item) for item in tools] if isinstance(tools, Sequence) and not isinstance(tools, str) else tools
-        )
-        return {**choice, "tools": _functions_only(listed, shaped)}
+        return _allowed(choice, shaped)
     named = _named(choice)
     if isinstance(named, Mapping) and named.get("type") in ("function", "custom"):
         return named
     if isinstance(kind, str) and (kind.startswith(_SEARCH) or kind == "code_interpreter"):
-        wanted = _SEARCH if kind.startswith(_SEARCH) else kind
-        _keep(shaped, [tool for tool in shaped.chat if tool.get("type") == wanted])
-        return "auto"
+        return _built_ins_alone({_SEARCH if kind.startswith(_SEARCH) else kind}, shaped)
     if kind == "image_generation":
         return "auto"
     return choice
@@ -194,15 +192,28 @@ def _named(item: Any) -> Any:
     return item
 
 
-def _functions_only(listed: Any, shaped: ShapedTools) -> Any:
+def _allowed(choice: Mapping[str, Any], shaped: ShapedTools) -> Any:
     """The upstream's own tools stand beside functions and are not chosen among them: those not allowed go."""
-    if not isinstance(listed, list):
-        return listed
+    listed = choice.get("tools")
+    if not isinstance(listed, Sequence) or isinstance(listed, str):
+        return choice
     kinds = [item.get("type") for item in listed if isinstance(item, Mapping)]
     allowed = {_SEARCH if kind.startswith(_SEARCH) else kind for kind in kinds if isinstance(kind, str)}
-    built_in = (_SEARCH, "code_interpreter")
-    _keep(shaped, [tool for tool in shaped.chat if tool.get("type") not in built_in or tool["type"] in allowed])
-    return [item for item in listed if not isinstance(item, Mapping) or item.get("type") in ("function", "custom")]
+    named = [_named(item) for item in listed]
+    functions = [item for item in named if not isinstance(item, Mapping) or item.get("type") in ("function", "custom")]
+    if allowed and not functions and allowed <= {*_BUILT_IN, "image_generation"}:
+        return _built_ins_alone(allowed, shaped)
+    _keep(shaped, [tool for tool in shaped.chat if tool.get("type") not in _BUILT_IN or tool["type"] in allowed])
+    return {**choice, "tools": functions}
+
+
+def _built_ins_alone(wanted: Collection[str], shaped: ShapedTools) -> str:
+    """The upstream cannot be made to use a tool of its own; it is left no other."""
+    kept = [tool for tool in shaped.chat if tool.get("type") in wanted]
+    if not kept and "image_generation" not in wanted:
+        raise invalid("The tool choice names a tool that is not declared.", "tool_choice")
+    _keep(shaped, kept)
+    return "auto"
 
 
 def _keep(shaped: ShapedTools, kept: list[Mapping[str, Any]]) -> None:

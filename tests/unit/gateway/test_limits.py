@@ -8,7 +8,7 @@ from shared.stores.protocols import Refused
 
 @pytest.mark.parametrize(
     ("wait", "advice"),
-    [(59.2, "Please try again in 60 s."), (0.0, "Please try again in 1 s."), (None, "Its limit is 0.")],
+    [(59.2, "Please try again in 60s."), (0.0, "Please try again in 1s."), (None, "Its limit is 0.")],
 )
 @pytest.mark.parametrize("kind", ["rate", "tokens", "concurrency"])
 def test_a_limit_says_how_long_to_wait_and_where_waiting_is_in_vain(kind, wait, advice):

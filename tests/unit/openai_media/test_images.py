@@ -5,9 +5,9 @@ import json
 
 import pytest
 
+from shared.dialects.openai.image_sizes import image_config
 from shared.dialects.openai_media.errors import render_error
 from shared.dialects.openai_media.image_reply import ImageRenderer, Picture, image_usage, images_body
-from shared.dialects.openai_media.image_sizes import image_config
 from shared.dialects.openai_media.images import edit, generation, variation
 from shared.errors import GatewayError
 from shared.events import Draft, End, Start, Usage

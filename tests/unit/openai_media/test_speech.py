@@ -111,8 +111,9 @@ def test_raw_sound_passes():
     assert spoken(job(response_format="pcm"), PCM[:100], PCM[100:]) == PCM
 
 
-def test_a_whole_wav_tells_its_length():
-    with wave.open(io.BytesIO(spoken(job(response_format="wav"), PCM, whole=True))) as sound:
+@pytest.mark.parametrize("pieces", [[PCM], [PCM[:1000], PCM[1000:]]])
+def test_a_whole_wav_tells_its_length(pieces):
+    with wave.open(io.BytesIO(spoken(job(response_format="wav"), *pieces, whole=True))) as sound:
         assert (sound.getframerate(), sound.getnchannels(), sound.getsampwidth()) == (24_000, 1, 2)
         assert sound.readframes(sound.getnframes()) == PCM
 
@@ -121,7 +122,7 @@ def test_a_wav_that_streams_leaves_its_length_open():
     data = spoken(job(response_format="wav"), PCM[:1000], PCM[1000:])
     assert data[4:8] == data[40:44] == b"\xff\xff\xff\xff"
     assert data[44:] == PCM
-    assert Wav(24_000, 0).close()[:4] == b"RIFF"
+    assert Wav(24_000, whole=False).close()[:4] == b"RIFF"
 
 
 @needs_lame
@@ -135,7 +136,7 @@ def test_an_mp3_plays_as_long_as_its_sound_however_it_is_cut():
 def test_the_rate_is_the_upstreams():
     speaker = Speaker(job(response_format="wav"), whole=True)
     data = speaker.feed(Media(0, "audio/L16;codec=pcm;rate=16000", base64.b64encode(PCM).decode()))
-    with wave.open(io.BytesIO(data)) as sound:
+    with wave.open(io.BytesIO(data + speaker.close())) as sound:
         assert sound.getframerate() == 16_000
 
 
@@ -169,5 +170,5 @@ def test_sound_as_events():
 
 def test_every_offered_format_can_be_made():
     for name in formats():
-        made = encoder(name, 24_000, len(PCM))
+        made = encoder(name, 24_000, whole=True)
         assert made.feed(PCM) + made.close()

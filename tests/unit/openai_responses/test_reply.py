@@ -11,7 +11,7 @@ from openai.lib.streaming.responses._responses import ResponseStreamState
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
-from shared.dialects.openai_responses import renderer
+from shared.dialects.openai_responses import renderer, visible_response
 from shared.dialects.openai_responses.encrypted import open_signatures
 from shared.dialects.openai_responses.options import ToolKind
 from shared.errors import GatewayError
@@ -33,12 +33,15 @@ from shared.events import (
 from tests.unit.openai_responses.response_setup import (
     CREATED,
     ENCRYPTED,
+    NEW,
+    OLD,
     USAGE,
     end,
     folded,
     kinds,
     read,
     reply,
+    request,
     sealer,
     spec,
     streamed,
@@ -200,6 +203,22 @@ def test_an_image_is_an_item():
     assert (image["type"], image["result"], image["status"]) == ("image_generation_call", "aW1n", "completed")
 
 
+@pytest.mark.parametrize(
+    "made", [Media(0, "image/png", "iVBORw0KGgo=", "c2lnbmVk"), Code(0, "PYTHON", "print(1)", signature="c2lnbmVk")]
+)
+@pytest.mark.parametrize("include", [frozenset(), ENCRYPTED])
+def test_a_kept_answer_brings_its_signature_along_and_shows_it_to_nobody(made, include):
+    out = renderer(spec(include=include), reply())
+    raw = b"".join(out.feed(event) for event in [Start("r1", NEW), made, end()]) + out.close(USAGE)
+    items = read(raw)[-1]["response"]["output"]
+    assert "encrypted_content" not in items[-1]
+    assert visible_response(out.final, include)["output"] == items
+    history = [{"role": "user", "content": "?"}, *out.final["output"]]
+    sent = request({"input": "!"}, history=history)["contents"][1]["parts"]
+    assert sent[0]["thoughtSignature"] == "c2lnbmVk"
+    assert "thoughtSignature" not in request({"input": "!"}, OLD, history=history)["contents"][1]["parts"][0]
+
+
 def test_a_search_is_an_item_live_or_late():
     grounding = {"webSearchQueries": ["q"], "groundingChunks": [{"web": {"uri": "https://a.example", "title": "a"}}]}
     late = folded(
@@ -260,6 +279,23 @@ def test_how_an_answer_ends(finish, said, status, details):
         assert last["response"]["error"]["code"] == "server_error"
 
 
+@pytest.mark.parametrize(
+    "done",
+    [
+        thought("Hm."),
+        [ServerTool(0, {"toolCall": {"toolType": "GOOGLE_SEARCH_WEB", "args": {"queries": ["q"]}}})],
+        [Code(0, "PYTHON", "print(1)"), CodeResult(1, "OUTCOME_OK", "1\n")],
+    ],
+)
+def test_what_leads_to_no_answer_is_none(done):
+    events = [*done, *thought("Then", index=9)]
+    for finish, parts in (("no_output", 0), ("blocked", 1)):
+        last = streamed([*events, end(finish, "X")], show_reasoning=True)[-1]["response"]
+        assert (last["status"], last["incomplete_details"]) == ("incomplete", {"reason": "content_filter"})
+        said = [part["type"] for item in last["output"] if item["type"] == "message" for part in item["content"]]
+        assert said == ["refusal"] * parts
+
+
 def test_a_whole_call_is_a_whole_answer():
     assert folded([CALL, end("length", "MAX_TOKENS")])["status"] == "completed"
 
@@ -276,6 +312,8 @@ def test_a_refusal_is_said_where_nothing_else_was():
     [
         (GatewayError("upstream_truncated", "Ended."), "server_error", "Ended."),
         (GatewayError("upstream_rate_limited", "Slow.", retry_after=2.5), "rate_limit_exceeded", "try again in 2.5s"),
+        (GatewayError("upstream_interrupted", "Used up.", reason="quota"), "insufficient_quota", "Used up."),
+        (GatewayError("upstream_interrupted", "Broke off."), "server_error", "Broke off."),
         (GatewayError("context_length_exceeded", "Long."), "context_length_exceeded", "Long."),
         (GatewayError("budget_exhausted", "Spent."), "insufficient_quota", "Spent."),
     ],
@@ -294,7 +332,7 @@ def test_a_broken_stream_ends_its_items_and_says_failed_once(error, code, words)
 
 
 def test_a_wait_that_the_message_names_is_not_named_twice():
-    slow = "The upstream's rate limit is reached. Please try again in 2.5 s."
+    slow = "The upstream's rate limit is reached. Please try again in 2.5s."
     out = renderer(spec(), reply())
     out.fail(GatewayError("upstream_rate_limited", slow, retry_after=2.5))
     assert out.final["error"]["message"] == slow

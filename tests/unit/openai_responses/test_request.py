@@ -6,6 +6,7 @@ import pytest
 
 from shared.dialects.contract import StateRefs
 from shared.dialects.openai_responses import kept_items, response_of_item, signature_keys, state_refs
+from shared.dialects.openai_responses.echo import echoed
 from shared.dialects.openai_responses.encrypted import item_key, seal_signatures, seal_summary
 from shared.errors import GatewayError
 from shared.gemini.catalog import resolve
@@ -117,6 +118,16 @@ def test_what_cannot_be_read_is_left_out_and_reported(item, reason):
     assert any(note.startswith("reasoning_dropped:") for note in done.warnings)
 
 
+def test_models_of_one_generation_read_each_others_carriers():
+    bound = {call_key("call_1"): FoundSignature("c2lnbmVk", None, "weather")}
+    given = {"input": [{"role": "user", "content": "?"}, carrier(bound), CALL, OUTPUT], "tools": [WEATHER]}
+    done = translate(given, "gemini-3.1-pro-preview")
+    assert done.request["contents"][1]["parts"][0]["thoughtSignature"] == "c2lnbmVk"
+    assert not done.options.transformations
+    (gone,) = translate(given, OLD).options.transformations
+    assert gone["reason"] == "model_mismatch"
+
+
 def test_a_carrier_of_no_signature_loses_nothing_with_another_model():
     done = translate({"input": [{"role": "user", "content": "?"}, carrier({}, family="other")]})
     assert not done.options.transformations
@@ -209,10 +220,48 @@ def test_tools_of_every_kind_go_out_under_one_name_each():
     sound({"tools": tools})
 
 
+@pytest.mark.parametrize(
+    ("said", "config"),
+    [
+        ({"size": "2048x2048"}, {"aspectRatio": "1:1", "imageSize": "2K"}),
+        ({"size": "3000x750"}, {"aspectRatio": "4:1", "imageSize": "1K"}),
+        ({"size": "1024x1024", "quality": "high"}, {"aspectRatio": "1:1", "imageSize": "2K"}),
+        ({"size": "auto", "quality": "high"}, {"imageSize": "2K"}),
+        ({"size": None, "quality": "auto"}, None),
+    ],
+)
+def test_the_image_tool_draws_in_the_size_of_the_images_endpoint(said, config):
+    drawn = sound({"tools": [{"type": "image_generation", **said}]}, IMAGES)["generationConfig"]
+    assert drawn.get("imageConfig") == config
+
+
+def test_a_format_that_no_picture_has_is_named():
+    def warnings(kind):
+        return translate({"tools": [{"type": "image_generation", "output_format": kind}]}, IMAGES).warnings
+
+    assert warnings("webp") == ["ignored:tools[0].output_format"]
+    assert warnings("png") == warnings("jpeg") == []
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        "auto",
+        "required",
+        {"type": "image_generation"},
+        {"type": "allowed_tools", "mode": "required", "tools": [{"type": "image_generation"}]},
+    ],
+)
+def test_the_image_tool_may_be_the_only_choice(choice):
+    drawn = sound({"tools": [{"type": "image_generation"}], "tool_choice": choice}, IMAGES)
+    assert drawn["generationConfig"]["responseModalities"] == ["TEXT", "IMAGE"]
+    assert "toolConfig" not in drawn
+
+
 def test_the_image_tool_is_for_models_that_draw():
     drawn = sound({"tools": [{"type": "image_generation", "size": "1536x1024"}]}, IMAGES)["generationConfig"]
     assert drawn["responseModalities"] == ["TEXT", "IMAGE"]
-    assert drawn["imageConfig"] == {"aspectRatio": "3:2"}
+    assert drawn["imageConfig"] == {"aspectRatio": "3:2", "imageSize": "1K"}
     plain = translate({"tools": [{"type": "image_generation"}]})
     assert "tools" not in plain.request
     assert plain.warnings == ["tool_dropped:image_generation"]
@@ -243,9 +292,31 @@ def test_a_choice_of_search_leaves_search_alone():
     assert "toolConfig" not in made
 
 
+@pytest.mark.parametrize("mode", ["auto", "required"])
+@pytest.mark.parametrize(
+    ("allowed", "tools"),
+    [
+        (["web_search"], ["googleSearch"]),
+        (["code_interpreter", "web_search_preview"], ["googleSearch", "codeExecution"]),
+    ],
+)
+def test_only_the_upstreams_own_tools_may_be_allowed(mode, allowed, tools):
+    declared = [WEATHER, {"type": "web_search"}, {"type": "code_interpreter", "container": {"type": "auto"}}]
+    choice = {"type": "allowed_tools", "mode": mode, "tools": [{"type": kind} for kind in allowed]}
+    made = sound({"tools": declared, "tool_choice": choice})
+    assert made["tools"] == [{name: {}} for name in tools]
+    assert "toolConfig" not in made
+
+
 @pytest.mark.parametrize(
     ("body", "param"),
     [
+        ({"tools": [WEATHER], "tool_choice": {"type": "web_search"}}, "tool_choice"),
+        (
+            {"tools": [WEATHER], "tool_choice": {"type": "allowed_tools", "tools": [{"type": "code_interpreter"}]}},
+            "tool_choice",
+        ),
+        ({"tools": [WEATHER], "tool_choice": {"type": "allowed_tools", "tools": []}}, "tool_choice.tools"),
         ({"input": None}, "input"),
         ({"input": []}, "input"),
         ({"input": [{"type": "smell"}]}, "input[0].type"),
@@ -389,6 +460,18 @@ def test_truncation_drops_whole_turns_and_keeps_the_rules():
     assert done.request["systemInstruction"] == {"parts": [{"text": "Rules."}]}
     assert done.warnings == ["truncated:3_items"]
     assert len(translate({"input": items}).request["contents"]) == 3
+
+
+def test_what_has_no_counterpart_is_repeated_where_it_was_said():
+    said = {
+        "access_programs": {"cyber": "standard"},
+        "context_management": [{"type": "compaction", "compact_threshold": 5}],
+        "image": {"context_compression": "enabled"},
+        "prompt_cache_options": {"ttl": "12h"},
+        "prompt_cache_retention": "24h",
+    }
+    assert said.items() <= echoed(said).items()
+    assert said.keys().isdisjoint(echoed({}))
 
 
 def test_state_references():

@@ -7,8 +7,8 @@ from typing import Any, Final
 from shared.dialects.openai.fields import invalid
 from shared.gemini.catalog import ResolvedModel
 
-_PIXELS = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
-_RATIO = re.compile(r"(\d{1,2}):(\d{1,2})")
+_PIXELS = r"([1-9]\d{0,4})x([1-9]\d{0,4})"
+_RATIO = r"(\d{1,2}):(\d{1,2})"
 
 # what each of OpenAI's own sizes is nearest to
 _EXACT: Final = {
@@ -27,23 +27,23 @@ _BELOW: Final = ((768, "512"), (1536, "1K"), (3072, "2K"))  # geometric mean of 
 _RAISING: Final = frozenset({"hd", "high", "xhigh", "max"})
 
 
-def image_config(size: str, quality: str, model: ResolvedModel) -> dict[str, Any]:
+def image_config(size: str, quality: str, model: ResolvedModel, param: str = "size") -> dict[str, Any]:
     """`imageConfig` for a client's `size` (`1024x1536`, `16:9` or `auto`) and `quality`; empty where the model decides.
 
-    Raises GatewayError `invalid_request` for a size that is none.
+    Raises GatewayError `invalid_request` for a size that is none; `param` is where the client said it.
     """
     config: dict[str, Any] = {}
     tier = ""
     if size != "auto":
-        pixels = _PIXELS.fullmatch(size)
+        pixels = re.fullmatch(_PIXELS, size)
         if pixels:
             width, height = int(pixels[1]), int(pixels[2])
             config["aspectRatio"] = _EXACT.get(size) or _nearest(width / height, model)
             tier = _tier(math.sqrt(width * height))
-        elif _RATIO.fullmatch(size):
-            config["aspectRatio"] = aspect_ratio(size, "size", model)
+        elif re.fullmatch(_RATIO, size):
+            config["aspectRatio"] = aspect_ratio(size, param, model)
         else:
-            raise invalid("Expected a size such as 1024x1024, or auto.", "size")
+            raise invalid("Expected a size such as 1024x1024, or auto.", param)
     if quality in _RAISING and tier in ("", "512", "1K"):
         tier = "2K"
     if fitting := _fitting(tier, model):
@@ -53,7 +53,7 @@ def image_config(size: str, quality: str, model: ResolvedModel) -> dict[str, Any
 
 def aspect_ratio(text: str, param: str, model: ResolvedModel) -> str:
     """One of the model's ratios, the nearest one for any other."""
-    match = _RATIO.fullmatch(text)
+    match = re.fullmatch(_RATIO, text)
     if not match or not int(match[1]) or not int(match[2]):
         raise invalid("Expected an aspect ratio such as 16:9.", param)
     return text if text in _ratios(model) else _nearest(int(match[1]) / int(match[2]), model)
