@@ -108,7 +108,7 @@ def to_gemini(body: Mapping[str, Any], context: RequestContext) -> Translation:
         warnings=notes.items,
         tool_names=plan.names.mapping,
         declared_tools=plan.wire_names,
-        single_call=single_call(params),
+        single_call=single_call(params) or declared.legacy,  # `function_call` holds one
         stop=made.stop,
         echo_prefix=prefix,
         unfence_json=bool(made.in_words),

@@ -170,6 +170,7 @@ def test_legacy_functions():
     assert done.request["tools"] == [{"functionDeclarations": [DECLARATION]}]
     assert done.request["toolConfig"] == calling("ANY", "weather")
     assert done.options == ChatOptions(legacy_function_call=True)
+    assert done.single_call is True  # there is one `function_call` in a message
     assert translate({"functions": [WEATHER["function"]], "tools": []}).options.legacy_function_call is True
     assert translate({"functions": [{"name": "f"}], "tools": [WEATHER]}).options.legacy_function_call is False
 
