@@ -56,6 +56,7 @@ class Choice:
         self._calls = 0
         self._images = 0
         self._visible = False
+        self._in_line = False  # what was shown last may end within a line
         self._thoughts: set[int] = set()  # blocks
         self._annotations: list[dict[str, Any]] = []
         self.audio_rate = 0
@@ -66,7 +67,7 @@ class Choice:
         """The member of a delta that the text of a block goes to; None for a thought that is not shown."""
         if block in self._thoughts:
             return "reasoning_content" if self._options.show_reasoning else None
-        self._visible = True
+        self._visible = self._in_line = True
         return "content"
 
     def deltas(self, event: Event) -> list[Fragment]:
@@ -88,9 +89,9 @@ class Choice:
             case Media():
                 return self._media(event)
             case Code(language=language, code=code):
-                return self._content(f"```{language.lower() or 'text'}\n{code.rstrip()}\n```\n")
+                return self._fenced(language.lower() or "text", code)
             case CodeResult(output=output):
-                return self._content(f"```output\n{output.rstrip()}\n```\n")
+                return self._fenced("output", output)
             case Logprobs() if self._options.logprobs:
                 return [({}, {"content": token_logprobs(event), "refusal": None})]
             case Citation():
@@ -107,9 +108,14 @@ class Choice:
         index = len(self._annotations)
         self._annotations.append({"index": index, "type": "url_citation", "url_citation": url_citation})
 
-    def _content(self, text: str) -> list[Fragment]:
-        self._visible = True
-        return [({"content": text}, None)]
+    def _fenced(self, word: str, text: str) -> list[Fragment]:
+        """A block on lines of its own, whose fence is longer than those in the text."""
+        fence = "```"
+        while fence in text:
+            fence += "`"
+        start = "\n" if self._in_line else ""
+        self._visible, self._in_line = True, False
+        return [({"content": f"{start}{fence}{word}\n{text.rstrip()}\n{fence}\n"}, None)]
 
     def _call(self, call: ToolCall) -> list[Fragment]:
         """A head with id and name, then the arguments, which repeat neither: accumulators concatenate strings."""
@@ -150,6 +156,7 @@ class Choice:
         if self._options.images_as_field:
             index, self._images = self._images, self._images + 1
             return [({"images": [{"index": index, "type": "image_url", "image_url": {"url": url}}]}, None)]
+        self._in_line = True
         return [({"content": f"![image]({url})"}, None)]
 
     def _first_sound(self, data: str) -> str:

@@ -247,6 +247,17 @@ def test_legacy_functions_and_custom_tools_keep_their_own_shapes():
     assert custom["tool_calls"] == [{"id": "call_x", "type": "custom", "custom": {"name": "sql", "input": "select 1"}}]
 
 
+def test_code_stands_in_a_block_of_its_own():
+    text = [BlockStart(0, "text"), BlockDelta(0, "Let me see:"), BlockEnd(0)]
+    events = [Start("r", "m"), *text, Code(1, "PYTHON", "print('```')"), CodeResult(2, "OUTCOME_OK", "```\n"), END]
+    content = fold([events], translation(), REPLY, USAGE)["choices"][0]["message"]["content"]
+    assert content == "Let me see:\n````python\nprint('```')\n````\n````output\n```\n````\n"
+    frames = renderer(translation(), REPLY)
+    lines = b"".join(frames.feed(event) for event in events).split(b"\n\n")
+    deltas = [json.loads(line[6:])["choices"][0]["delta"] for line in lines if line]
+    assert "".join(delta.get("content", "") for delta in deltas) == content
+
+
 def test_logprobs_with_bytes():
     chosen = {"token": "é", "logProbability": -0.5}
     events = [
