@@ -58,16 +58,19 @@ class Choice:
         self._visible = False
         self._in_line = False  # what was shown last may end within a line
         self._thoughts: set[int] = set()  # blocks
+        self._said = 0  # characters of text; what else stands in `content` comes after so many, and is so long
+        self._among: list[tuple[int, int]] = []
         self._annotations: list[dict[str, Any]] = []
         self.audio_rate = 0
         self.finish_reason: str | None = None
         self.native_finish_reason: str | None = None
 
-    def member(self, block: int) -> str | None:
+    def member(self, delta: BlockDelta) -> str | None:
         """The member of a delta that the text of a block goes to; None for a thought that is not shown."""
-        if block in self._thoughts:
+        if delta.index in self._thoughts:
             return "reasoning_content" if self._options.show_reasoning else None
         self._visible = self._in_line = True
+        self._said += len(delta.text)
         return "content"
 
     def deltas(self, event: Event) -> list[Fragment]:
@@ -80,7 +83,7 @@ class Choice:
                     self._thoughts.add(event.index)
                 return []
             case BlockDelta():
-                member = self.member(event.index)
+                member = self.member(event)
                 return [({member: event.text}, None)] if member else []
             case ToolCall():
                 return self._call(event)
@@ -102,8 +105,8 @@ class Choice:
         url_citation = {
             "url": citation.url,
             "title": citation.title,
-            "start_index": citation.start,
-            "end_index": citation.end,
+            "start_index": citation.start + sum(size for after, size in self._among if after <= citation.start),
+            "end_index": citation.end + sum(size for after, size in self._among if after < citation.end),
         }
         index = len(self._annotations)
         self._annotations.append({"index": index, "type": "url_citation", "url_citation": url_citation})
@@ -114,8 +117,14 @@ class Choice:
         while fence in text:
             fence += "`"
         start = "\n" if self._in_line else ""
-        self._visible, self._in_line = True, False
-        return [({"content": f"{start}{fence}{word}\n{text.rstrip()}\n{fence}\n"}, None)]
+        self._in_line = False
+        return self._content(f"{start}{fence}{word}\n{text.rstrip()}\n{fence}\n")
+
+    def _content(self, text: str) -> list[Fragment]:
+        """What is no text of the model's, among it."""
+        self._visible = True
+        self._among.append((self._said, len(text)))
+        return [({"content": text}, None)]
 
     def _call(self, call: ToolCall) -> list[Fragment]:
         """A head with id and name, then the arguments, which repeat neither: accumulators concatenate strings."""
@@ -157,7 +166,7 @@ class Choice:
             index, self._images = self._images, self._images + 1
             return [({"images": [{"index": index, "type": "image_url", "image_url": {"url": url}}]}, None)]
         self._in_line = True
-        return [({"content": f"![image]({url})"}, None)]
+        return self._content(f"![image]({url})")
 
     def _first_sound(self, data: str) -> str:
         if not self._live or self._options.audio_format == "pcm16":

@@ -112,7 +112,7 @@ def to_gemini(body: Mapping[str, Any], context: RequestContext) -> Translation:
         stop=made.stop,
         echo_prefix=prefix,
         unfence_json=bool(made.in_words),
-        options=_options(params, declared, made),
+        options=_options(params, declared, plan, made),
     )
 
 
@@ -146,7 +146,7 @@ def _conversation(params: Parameters, plan: ToolPlan, context: RequestContext, n
     )
 
 
-def _options(params: Parameters, declared: Declared, made: Generation) -> ChatOptions:
+def _options(params: Parameters, declared: Declared, plan: ToolPlan, made: Generation) -> ChatOptions:
     kept = None if params.lacks(_KEPT) else _metadata(params)
     return ChatOptions(
         include_usage=_include_usage(params),
@@ -157,6 +157,8 @@ def _options(params: Parameters, declared: Declared, made: Generation) -> ChatOp
         echo_metadata=kept,
         show_reasoning="includeThoughts" in made.config.get("thinkingConfig", ()),
         logprobs=made.logprobs,
+        mixed=bool(plan.built_ins)
+        and ("codeExecution" in plan.built_ins or "IMAGE" in made.config.get("responseModalities", ())),
     )
 
 

@@ -258,6 +258,28 @@ def test_code_stands_in_a_block_of_its_own():
     assert "".join(delta.get("content", "") for delta in deltas) == content
 
 
+def test_citations_count_what_stands_among_the_text():
+    blocks = [
+        [BlockStart(index, "text"), *(BlockDelta(index, piece) for piece in text), BlockEnd(index)]
+        for index, text in ((0, ("We", "ll.")), (3, ("It is ", "42.")), (5, (" So.",)))
+    ]
+    code = [Code(1, "PYTHON", "print(6*7)"), CodeResult(2, "OUTCOME_OK", "42\n")]
+    sources = [Citation(*span, "https://a.example", "A") for span in ((0, 5), (5, 14), (11, 13), (14, 18), (0, 14))]
+    events = [Start("r", "m"), *blocks[0], *code, *blocks[1], Media(4, "image/png", PNG), *blocks[2], *sources, END]
+    message = fold([events], translation(), REPLY, USAGE)["choices"][0]["message"]
+    spans = [
+        (item["url_citation"]["start_index"], item["url_citation"]["end_index"]) for item in message["annotations"]
+    ]
+    cited = [message["content"][start:end] for start, end in spans]
+    assert cited[:4] == ["Well.", "It is 42.", "42", " So."]
+    assert cited[4].startswith("Well.\n```python") and cited[4].endswith("It is 42.")
+    frames = renderer(translation(mixed=True), REPLY)
+    lines = b"".join(frames.feed(event) for event in events).split(b"\n\n")
+    deltas = [json.loads(line[6:])["choices"][0]["delta"] for line in lines if line]
+    streamed = [item["url_citation"] for delta in deltas for item in delta.get("annotations", ())]
+    assert [(item["start_index"], item["end_index"]) for item in streamed] == spans
+
+
 def test_logprobs_with_bytes():
     chosen = {"token": "é", "logProbability": -0.5}
     events = [

@@ -175,6 +175,14 @@ def test_legacy_functions():
     assert translate({"functions": [{"name": "f"}], "tools": [WEATHER]}).options.legacy_function_call is False
 
 
+def test_code_or_pictures_beside_a_search_are_told_to_the_renderer():
+    code, search = {"code_execution": {}}, {"google_search": {}}
+    assert translate({"tools": [code, search]}).options.mixed is True
+    assert translate({"tools": [search]}, "gemini-3.1-flash-image").options.mixed is True
+    assert translate({"tools": [search]}).options.mixed is False
+    assert translate({}, "gemini-3.1-flash-image").options.mixed is False
+
+
 @pytest.mark.parametrize(
     ("tool", "wire"),
     [
