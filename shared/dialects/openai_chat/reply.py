@@ -102,7 +102,8 @@ class ChatRenderer:
         if not self._options.include_usage:
             return tail
         fields = self._fields or self._head.fields("chat.completion.chunk")
-        return frame(encode({**fields, "choices": [], "usage": chat_usage(usage)})) + tail
+        last = {**fields, "choices": [], "usage": chat_usage(usage), "service_tier": served_tier(usage)}
+        return frame(encode(last)) + tail
 
     def fail(self, error: GatewayError) -> bytes:
         return error_frame(error, self._reply.error_id)

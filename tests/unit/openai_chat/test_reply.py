@@ -6,6 +6,7 @@ import wave
 from io import BytesIO
 
 import pytest
+from msgspec import structs
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
@@ -167,6 +168,14 @@ def test_the_chunk_sequence_of_a_tool_call():
     assert [chunk["choices"][0]["finish_reason"] for chunk in got[:-1]] == [None, None, None, "tool_calls"]
     assert all(chunk["usage"] is None for chunk in got[:-1])
     assert len({(chunk["id"], chunk["created"], chunk["model"]) for chunk in got}) == 1
+
+
+@pytest.mark.parametrize(("tier", "told"), [("PRIORITY", "priority"), ("flex", "flex"), ("standard", "default")])
+def test_the_tier_that_served_an_answer_is_told_of_a_stream_too(tier, told):
+    usage = structs.replace(USAGE, service_tier=tier)
+    assert fold([ANSWERS["text"]], translation(), REPLY, usage)["service_tier"] == told
+    last = ChatCompletionChunk.model_validate(chunks(stream([ANSWERS["text"]], translation(), usage))[-1])
+    assert (last.service_tier, last.usage.total_tokens) == (told, 37)
 
 
 def test_usage_appears_only_when_asked_for():
