@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from shared.dialects.contract import Translation
-from shared.events import BlockDelta, BlockEnd, BlockStart, End, Event, ToolCall, Usage
+from shared.events import BlockDelta, BlockEnd, BlockStart, Citation, End, Event, ToolCall, Usage
 from shared.gemini.tool_names import restore
 
 _OPENING_FENCE = r"\s*```(?:json|JSON)?[ \t]*\r?\n?"
@@ -13,7 +13,10 @@ _CLOSING_FENCE = r"\r?\n?```\s*$"
 
 
 class TextFilter:
-    """Changes the visible text on its way: `feed` may hold text back, `flush` gives what is left of a block."""
+    """Changes the visible text on its way: `feed` may hold text back, `flush` gives what is left of a block. `dropped`
+    counts the characters taken off the starts of blocks."""
+
+    dropped = 0
 
     def feed(self, text: str) -> str:
         raise NotImplementedError
@@ -90,7 +93,9 @@ class Unfence(TextFilter):
         self._opened = True
         self._fence = _fenced(self._held)
         if self._fence:
-            self._held = re.sub(_OPENING_FENCE, "", self._held, count=1)
+            inside = re.sub(_OPENING_FENCE, "", self._held, count=1)
+            self.dropped += len(self._held) - len(inside)
+            self._held = inside
 
 
 def _fenced(text: str) -> bool:
@@ -112,7 +117,8 @@ class StripEcho(TextFilter):
         if len(self._held) < len(self._prefix) and self._prefix.startswith(self._held):
             return ""
         self._decided = True
-        out, self._held = self._held.removeprefix(self._prefix), ""
+        out = self._held.removeprefix(self._prefix)
+        self.dropped, self._held = len(self._held) - len(out), ""
         return out
 
     def flush(self) -> str:
@@ -136,6 +142,8 @@ class Shaper:
         if self._scan:
             self._filters.append(self._scan)
         self._open: set[int] = set()  # text blocks that are being filtered
+        self._came = self._went = 0  # characters of visible text, where filters change it
+        self._begins: dict[int, int] = {}  # where a block begins in the text that came: how much nearer it stands now
         self._calls = 0
 
     def feed(self, event: Event) -> list[Event]:
@@ -145,11 +153,17 @@ class Shaper:
                 return [] if call is None else [call]
             case BlockStart(kind="text") if self._filters:
                 self._open.add(event.index)
+                self._begins[self._came] = self._came - self._went - self._dropped()
             case BlockDelta() if event.index in self._open:
-                return _delta(event.index, self._run(event.text))
+                self._came += len(event.text)
+                return self._delta(event.index, self._run(event.text))
             case BlockEnd() if event.index in self._open:
                 self._open.discard(event.index)
-                return [*_delta(event.index, self._drain()), event]
+                rest = self._delta(event.index, self._drain())
+                self._begins[max(self._begins)] += self._dropped()
+                return [*rest, event]
+            case Citation() if self._filters:
+                return self._moved(event)
         return [event]
 
     def feed_all(self, events: list[Event]) -> list[Event]:
@@ -179,6 +193,19 @@ class Shaper:
         public_id = call.call_id or self._new_id()
         return ToolCall(call.index, name, call.args, call.native_id, call.signature, public_id)
 
+    def _delta(self, index: int, text: str) -> list[Event]:
+        self._went += len(text)
+        return [BlockDelta(index, text)] if text else []
+
+    def _dropped(self) -> int:
+        return sum(item.dropped for item in self._filters)
+
+    def _moved(self, citation: Citation) -> list[Event]:
+        """The citation of the same words where they stand now; none of words that are gone."""
+        nearer = max((gone for begin, gone in self._begins.items() if begin <= citation.start), default=0)
+        start, end = max(0, citation.start - nearer), min(citation.end - nearer, self._went)
+        return [Citation(start, end, citation.url, citation.title)] if start < end else []
+
     @property
     def stopped(self) -> bool:
         """A stop sequence was found: what the upstream still says is not for the client."""
@@ -201,7 +228,3 @@ class Shaper:
         for item in self._filters:
             text = (item.feed(text) if text else "") + item.flush()
         return text
-
-
-def _delta(index: int, text: str) -> list[Event]:
-    return [BlockDelta(index, text)] if text else []

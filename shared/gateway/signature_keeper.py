@@ -2,10 +2,21 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from shared.events import BlockDelta, BlockEnd, BlockStart, End, Event, LooseSignature, ToolCall
+from shared.events import (
+    BlockDelta,
+    BlockEnd,
+    BlockStart,
+    End,
+    Event,
+    JsonObject,
+    LooseSignature,
+    ServerTool,
+    ToolCall,
+)
 from shared.gateway.telemetry import log
 from shared.gemini.catalog import ResolvedModel
-from shared.gemini.signatures import FoundSignature, SignatureLookup, call_key, content_key, text_key
+from shared.gemini.signatures import FoundSignature, SignatureLookup, call_key, content_key, server_key, text_key
+from shared.json_codec import encode_text
 from shared.stores.protocols import SignatureStore, StoreUnavailable
 
 _KEEP_S = 30 * 24 * 3600
@@ -39,13 +50,15 @@ class SignatureKeeper:
 
 
 class Signed:
-    """What one choice has signed: its calls, and its visible text, whose signature may come anywhere."""
+    """What one choice has signed: its calls, what the upstream's own tools did before them, and its visible text, whose
+    signature may come anywhere."""
 
     def __init__(self, family: str) -> None:
         self._family = family
         self._blocks: set[int] = set()
         self._text: list[str] = []
         self._signature: str | None = None
+        self._served: list[JsonObject] = []  # parts of the upstream's own tools since the last call
 
     def watch(self, events: Iterable[Event]) -> dict[str, FoundSignature]:
         """What is to be kept by now, for these events: signed calls, and at the end the signed text."""
@@ -67,11 +80,16 @@ class Signed:
                 self._keep_call(event, items)
             elif type(event) is End and self._signature and (text := "".join(self._text)):
                 items[text_key("", text)] = FoundSignature(self._signature, family=self._family)
+            elif type(event) is ServerTool:
+                self._served.append(event.part)
         return items
 
     def _keep_call(self, call: ToolCall, items: dict[str, FoundSignature]) -> None:
         """Under the public id, and under the content for clients that rewrite ids. Unsigned parallel calls keep their
-        native id, which newer models want back."""
+        native id, which newer models want back, and the first the parts of the upstream's own tools before it."""
+        if self._served:
+            items[server_key(call.call_id)] = FoundSignature(encode_text(self._served), family=self._family)
+            self._served = []
         if call.signature or call.native_id:
             found = FoundSignature(call.signature or "", call.native_id, call.name, self._family)
             items[call_key(call.call_id)] = found

@@ -65,6 +65,11 @@ def text_key(family: str, text: str) -> str:
     return _key("t", family, text.strip())
 
 
+def server_key(call_id: str) -> str:
+    """The store key of what the upstream's own tools did right before a call, by the call's public id."""
+    return _key("s", call_id)
+
+
 def same_generation(one: str, other: str) -> bool:
     """Whether models of these families read each other's signatures: 3, 3.1 and 3.8 do, 2.5 and 3 do not. A session
     that moves between a flash and a pro model of today keeps its signatures."""

@@ -32,14 +32,16 @@ def add_outputs(params: Parameters, config: GenerationConfig, caps: Capabilities
     if modalities:
         config["responseModalities"] = modalities
     speaks = "AUDIO" in modalities
-    audio = params.get("audio")
+    audio, speech = params.get("audio"), params.get("speech_config")
     audio_format = None
     if speaks:
         audio_format = _audio_format(audio)
-        config["speechConfig"] = _speech(params.get("speech_config"), audio)
-    elif audio:
-        mapping(audio.value, audio.path)
-        notes.ignored(audio.path)
+        config["speechConfig"] = _speech(speech, audio)
+    else:
+        for given in (audio, speech):
+            if given:
+                mapping(given.value, given.path)
+                notes.ignored(given.path)
     image = _image_config(params)
     if image:
         config["imageConfig"] = image

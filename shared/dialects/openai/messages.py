@@ -23,6 +23,7 @@ from shared.dialects.openai.tool_calls import (
     look_up,
     response_object,
     response_part,
+    served_before,
 )
 from shared.dialects.openai.turns import Turn, alternate
 from shared.errors import GatewayError
@@ -53,14 +54,15 @@ class Message(Struct, frozen=True):
     where: str
 
 
-def read_messages(value: Any, names: ToolNames, context: RequestContext, notes: Notes) -> Conversation:
-    """The conversation of a body's `messages`. Raises invalid_request with the JSON path of what cannot be carried."""
-    return read_history(_checked(value), names, context, notes)
+def read_messages(value: Any, names: ToolNames, context: RequestContext, notes: Notes, *, served: bool) -> Conversation:
+    """The conversation of a body's `messages`. `served`: the upstream runs tools of its own beside the client's. Raises
+    invalid_request with the JSON path of what cannot be carried."""
+    return _History(names, context, notes, served).read(_checked(value))
 
 
 def read_history(messages: Sequence[Message], names: ToolNames, context: RequestContext, notes: Notes) -> Conversation:
     """The same of messages that another dialect has made of its own items; their roles must be known ones."""
-    return _History(names, context, notes).read(messages)
+    return _History(names, context, notes, False).read(messages)
 
 
 def _checked(value: Any) -> list[Message]:
@@ -78,8 +80,9 @@ def _checked(value: Any) -> list[Message]:
 
 
 class _History:
-    def __init__(self, names: ToolNames, context: RequestContext, notes: Notes) -> None:
+    def __init__(self, names: ToolNames, context: RequestContext, notes: Notes, served: bool) -> None:
         self._names = names
+        self._served = served
         self._lookup = context.signatures
         self._caps = context.model.capabilities
         self._notes = notes
@@ -140,6 +143,8 @@ class _History:
     def _add_assistant(self, message: Message, calls: list[Call]) -> None:
         parts = self._signed_thoughts(message.body) + self._spoken(message, has_calls=bool(calls))
         for call in calls:
+            if self._served:
+                parts += served_before(call, self._lookup, self._caps)
             parts.append(call_part(call, self._signed(call), self._names))
         self._turns.append(Turn("model", parts))
         self._unanswered += calls

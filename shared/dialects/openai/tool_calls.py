@@ -12,7 +12,7 @@ from shared.dialects.openai.fields import invalid, mapping, sequence, string
 from shared.dialects.openai.json_text import NOT_JSON, parse
 from shared.dialects.openai.notes import Notes
 from shared.gemini.catalog import Capabilities
-from shared.gemini.signatures import FoundSignature, SignatureLookup, call_key, content_key, usable
+from shared.gemini.signatures import FoundSignature, SignatureLookup, call_key, content_key, server_key, usable
 from shared.gemini.tool_names import ToolNames
 from shared.gemini.types import FunctionCall, FunctionResponse, Part
 
@@ -207,6 +207,14 @@ def _native_id(stored: FoundSignature, names: tuple[str, str], caps: Capabilitie
     """Id and name must match upstream (R47), so an id of a call by another name stays away. `names` are the client's
     and the wire's: the store may hold either."""
     return stored.native_id if caps.call_ids and (not stored.name or stored.name in names) else None
+
+
+def served_before(call: Call, lookup: SignatureLookup, caps: Capabilities) -> list[Part]:
+    """What the upstream's own tools did right before the call: it wants their parts back with ids and signatures."""
+    bare = carriers.split_id(call.call_id)[0]
+    known = usable(lookup.get(server_key(bare)), caps) if bare else None
+    parts = parse(known) if known else None
+    return parts if isinstance(parts, list) else []
 
 
 def call_part(call: Call, signed: SignedCall, names: ToolNames) -> Part:

@@ -37,7 +37,9 @@ def read_tools(params: Parameters, caps: Capabilities, notes: Notes) -> Declared
     if tools:
         for param, item in _items(tools):
             reader.tool(item, param)
-    if functions and not (tools and tools.value):
+    if functions and tools and tools.value:
+        notes.ignored(functions.path)
+    elif functions:
         reader.declared.legacy = True
         for param, item in _items(functions):
             reader.function(item, param)

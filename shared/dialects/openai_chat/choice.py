@@ -56,17 +56,21 @@ class Choice:
         self._calls = 0
         self._images = 0
         self._visible = False
+        self._in_line = False  # what was shown last may end within a line
         self._thoughts: set[int] = set()  # blocks
+        self._said = 0  # characters of text; what else stands in `content` comes after so many, and is so long
+        self._among: list[tuple[int, int]] = []
         self._annotations: list[dict[str, Any]] = []
         self.audio_rate = 0
         self.finish_reason: str | None = None
         self.native_finish_reason: str | None = None
 
-    def member(self, block: int) -> str | None:
+    def member(self, delta: BlockDelta) -> str | None:
         """The member of a delta that the text of a block goes to; None for a thought that is not shown."""
-        if block in self._thoughts:
+        if delta.index in self._thoughts:
             return "reasoning_content" if self._options.show_reasoning else None
-        self._visible = True
+        self._visible = self._in_line = True
+        self._said += len(delta.text)
         return "content"
 
     def deltas(self, event: Event) -> list[Fragment]:
@@ -79,7 +83,7 @@ class Choice:
                     self._thoughts.add(event.index)
                 return []
             case BlockDelta():
-                member = self.member(event.index)
+                member = self.member(event)
                 return [({member: event.text}, None)] if member else []
             case ToolCall():
                 return self._call(event)
@@ -88,9 +92,9 @@ class Choice:
             case Media():
                 return self._media(event)
             case Code(language=language, code=code):
-                return self._content(f"```{language.lower() or 'text'}\n{code.rstrip()}\n```\n")
+                return self._fenced(language.lower() or "text", code)
             case CodeResult(output=output):
-                return self._content(f"```output\n{output.rstrip()}\n```\n")
+                return self._fenced("output", output)
             case Logprobs() if self._options.logprobs:
                 return [({}, {"content": token_logprobs(event), "refusal": None})]
             case Citation():
@@ -101,14 +105,25 @@ class Choice:
         url_citation = {
             "url": citation.url,
             "title": citation.title,
-            "start_index": citation.start,
-            "end_index": citation.end,
+            "start_index": citation.start + sum(size for after, size in self._among if after <= citation.start),
+            "end_index": citation.end + sum(size for after, size in self._among if after < citation.end),
         }
         index = len(self._annotations)
         self._annotations.append({"index": index, "type": "url_citation", "url_citation": url_citation})
 
+    def _fenced(self, word: str, text: str) -> list[Fragment]:
+        """A block on lines of its own, whose fence is longer than those in the text."""
+        fence = "```"
+        while fence in text:
+            fence += "`"
+        start = "\n" if self._in_line else ""
+        self._in_line = False
+        return self._content(f"{start}{fence}{word}\n{text.rstrip()}\n{fence}\n")
+
     def _content(self, text: str) -> list[Fragment]:
+        """What is no text of the model's, among it."""
         self._visible = True
+        self._among.append((self._said, len(text)))
         return [({"content": text}, None)]
 
     def _call(self, call: ToolCall) -> list[Fragment]:
@@ -150,7 +165,8 @@ class Choice:
         if self._options.images_as_field:
             index, self._images = self._images, self._images + 1
             return [({"images": [{"index": index, "type": "image_url", "image_url": {"url": url}}]}, None)]
-        return [({"content": f"![image]({url})"}, None)]
+        self._in_line = True
+        return self._content(f"![image]({url})")
 
     def _first_sound(self, data: str) -> str:
         if not self._live or self._options.audio_format == "pcm16":

@@ -14,7 +14,8 @@ class ChatOptions(Struct, frozen=True):
     `{"type": "custom", "custom": {name, input}}`, where `input` is the argument of that name. `images_as_field`:
     images go to `message.images` and not into the text as markdown. `audio_format`: `wav` or `pcm16` where the answer
     is sound, else None. `echo_metadata`: the client's `metadata`, to be repeated in the body. `show_reasoning`:
-    thoughts were asked for. `logprobs`: they were asked for, and the model may give them.
+    thoughts were asked for. `logprobs`: they were asked for, and the model may give them. `mixed`: code that ran or
+    pictures may stand among text that has sources.
     """
 
     include_usage: bool = False
@@ -25,3 +26,4 @@ class ChatOptions(Struct, frozen=True):
     echo_metadata: Mapping[str, Any] | None = None
     show_reasoning: bool = False
     logprobs: bool = False
+    mixed: bool = False

@@ -102,7 +102,8 @@ class ChatRenderer:
         if not self._options.include_usage:
             return tail
         fields = self._fields or self._head.fields("chat.completion.chunk")
-        return frame(encode({**fields, "choices": [], "usage": chat_usage(usage)})) + tail
+        last = {**fields, "choices": [], "usage": chat_usage(usage), "service_tier": served_tier(usage)}
+        return frame(encode(last)) + tail
 
     def fail(self, error: GatewayError) -> bytes:
         return error_frame(error, self._reply.error_id)
@@ -119,9 +120,11 @@ class ChatRenderer:
         return b"".join([chunk.frame(_ROLE) for chunk in self._chunks])
 
     def _begin(self, delta: BlockDelta, choice: int) -> bytes:
-        """The first text of a block; what follows it is framed alike."""
-        member = self._choices[choice].member(delta.index)
-        self._running[choice] = running = self._chunks[choice].running(delta.index, member)
+        """The first text of a block; what follows it is framed alike, unless it counts where the text stands."""
+        member = self._choices[choice].member(delta)
+        running = self._chunks[choice].running(delta.index, member)
+        if not self._options.mixed:
+            self._running[choice] = running
         return running.frame(delta.text)
 
     def _frames(self, event: Event, choice: int) -> bytes:
@@ -161,7 +164,7 @@ def fold(
         message = _Message()
         for event in events:
             if type(event) is BlockDelta:
-                message.say(state.member(event.index), event.text)
+                message.say(state.member(event), event.text)
                 continue
             if isinstance(event, Start) and index == 0:
                 head.see(event)

@@ -17,6 +17,7 @@ from shared.dialects.openai.assembly import (
     signed,
     single_call,
 )
+from shared.dialects.openai.built_ins import CLOTHED
 from shared.dialects.openai.fields import boolean, invalid, mapping, string
 from shared.dialects.openai.messages import Conversation, read_messages
 from shared.dialects.openai.notes import Notes
@@ -32,7 +33,7 @@ from shared.dialects.openai.turns import finish_prefill
 from shared.dialects.openai_chat.native_contents import read_contents, read_system
 from shared.dialects.openai_chat.options import ChatOptions
 from shared.errors import GatewayError
-from shared.gemini.signatures import call_key, content_key, text_key
+from shared.gemini.signatures import call_key, content_key, server_key, text_key
 
 _KEPT = frozenset(["metadata", "store"])
 _OF_USAGE = frozenset(["stream_options", "usage"])
@@ -61,22 +62,41 @@ def signature_keys(body: Mapping[str, Any]) -> list[str]:
     The keys of content name no family: it is kept inside the stored record. Never raises: `to_gemini` says what is
     wrong with a body.
     """
-    messages = body.get("messages")
+    messages, served = body.get("messages"), _may_be_served(body)
     keys: dict[str, None] = {}
     for message in reversed(messages) if isinstance(messages, list) else ():
         if isinstance(message, dict) and message.get("role") == "assistant":
-            keys.update(dict.fromkeys(_keys_of(message)))
+            keys.update(dict.fromkeys(_keys_of(message, served=served)))
             if len(keys) >= MAX_SIGNATURE_KEYS:
                 break
     return list(keys)[:MAX_SIGNATURE_KEYS]
 
 
-def _keys_of(message: Mapping[str, Any]) -> list[str]:
+def _may_be_served(body: Mapping[str, Any]) -> bool:
+    """Whether the upstream may run tools of its own beside the client's; the translation looks closely."""
+    if body.get("web_search_options") is not None or "google" in body or "extra_body" in body:
+        return True
+    tools, model = body.get("tools"), body.get("model")
+    if isinstance(model, str) and model.endswith("search"):
+        return True
+    return isinstance(tools, list) and any(isinstance(tool, dict) and _may_serve(tool) for tool in tools)
+
+
+def _may_serve(tool: Mapping[str, Any]) -> bool:
+    function = tool.get("function")
+    name = function.get("name") if isinstance(function, dict) else None
+    return tool.get("type") not in ("function", "custom") or (isinstance(name, str) and name in CLOTHED)
+
+
+def _keys_of(message: Mapping[str, Any], *, served: bool) -> list[str]:
     try:
         calls = calls_of(message, "")
     except GatewayError:
         calls = []
-    keys = [call_key(carriers.split_id(call.call_id)[0]) for call in calls if call.call_id]
+    ids = [carriers.split_id(call.call_id)[0] for call in calls if call.call_id]
+    keys = [call_key(call_id) for call_id in ids]
+    if served:
+        keys += [server_key(call_id) for call_id in ids]
     content = message.get("content")
     if isinstance(content, list):
         texts = (part.get("text") for part in content if isinstance(part, Mapping))
@@ -108,11 +128,11 @@ def to_gemini(body: Mapping[str, Any], context: RequestContext) -> Translation:
         warnings=notes.items,
         tool_names=plan.names.mapping,
         declared_tools=plan.wire_names,
-        single_call=single_call(params),
+        single_call=single_call(params) or declared.legacy,  # `function_call` holds one
         stop=made.stop,
         echo_prefix=prefix,
         unfence_json=bool(made.in_words),
-        options=_options(params, declared, made),
+        options=_options(params, declared, plan, made),
     )
 
 
@@ -137,7 +157,8 @@ def _conversation(params: Parameters, plan: ToolPlan, context: RequestContext, n
     if contents is None:
         if system:
             notes.ignored(system.path)  # it belongs to `contents`
-        return read_messages(messages.value if messages else None, plan.names, context, notes)
+        served = bool(plan.config and "includeServerSideToolInvocations" in plan.config)
+        return read_messages(messages.value if messages else None, plan.names, context, notes, served=served)
     if messages is not None:
         raise invalid("Send either messages or contents.", "contents")
     return Conversation(
@@ -146,7 +167,7 @@ def _conversation(params: Parameters, plan: ToolPlan, context: RequestContext, n
     )
 
 
-def _options(params: Parameters, declared: Declared, made: Generation) -> ChatOptions:
+def _options(params: Parameters, declared: Declared, plan: ToolPlan, made: Generation) -> ChatOptions:
     kept = None if params.lacks(_KEPT) else _metadata(params)
     return ChatOptions(
         include_usage=_include_usage(params),
@@ -157,6 +178,8 @@ def _options(params: Parameters, declared: Declared, made: Generation) -> ChatOp
         echo_metadata=kept,
         show_reasoning="includeThoughts" in made.config.get("thinkingConfig", ()),
         logprobs=made.logprobs,
+        mixed=bool(plan.built_ins)
+        and ("codeExecution" in plan.built_ins or "IMAGE" in made.config.get("responseModalities", ())),
     )
 
 

@@ -1,17 +1,18 @@
 """One candidate on its way: shaped, its signatures kept before it leaves, the upstream closed where it is left."""
 
+import json
 from datetime import date
 
 import pytest
 
 from shared.dialects.contract import Translation
-from shared.events import BlockDelta, BlockEnd, BlockStart, End, LooseSignature, Start, ToolCall, Usage
+from shared.events import BlockDelta, BlockEnd, BlockStart, End, LooseSignature, ServerTool, Start, ToolCall, Usage
 from shared.gateway.choice import Choice
 from shared.gateway.metering import Outcome
 from shared.gateway.shaping import Shaper
 from shared.gateway.signature_keeper import SignatureKeeper
 from shared.gemini.catalog import resolve
-from shared.gemini.signatures import FoundSignature, call_key, content_key, text_key
+from shared.gemini.signatures import FoundSignature, call_key, content_key, server_key, text_key
 from shared.stores.protocols import StoreUnavailable
 
 MODEL = resolve("gemini-3.6-flash", date(2026, 11, 21))
@@ -108,3 +109,17 @@ async def test_a_signed_text_is_kept_with_its_end_in_one_write(ending):
 async def test_a_store_that_is_down_costs_no_answer():
     made, _ = choice(Upstream([CALL, END]), Store(down=True))
     assert len([burst async for burst in made]) == 1
+
+
+async def test_what_the_upstreams_own_tools_did_is_kept_with_the_call_that_follows():
+    parts = [{"toolCall": {"id": "s1"}, "thoughtSignature": "c2ln"}, {"toolResponse": {"id": "s1"}}]
+    calls = [ToolCall(3, "f", {}, "n1", "c2ln"), ToolCall(4, "g", {}, "n2", None)]
+    upstream = Upstream([ServerTool(index, part) for index, part in enumerate(parts, 1)], calls, [END])
+    store, ids = Store(), iter(("call_1", "call_2"))
+    shaper = Shaper(Translation(request={}), lambda: next(ids))
+    async for _ in Choice(3, upstream.answer(), shaper, SignatureKeeper(store, "acct", MODEL, 1000), Outcome()):
+        pass
+    kept = {key: found for write in store.writes for key, found in write.items()}
+    assert json.loads(kept[server_key("call_1")].signature) == parts
+    assert server_key("call_2") not in kept
+    assert call_key("call_2") in kept

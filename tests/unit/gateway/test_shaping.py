@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.dialects.contract import Translation
-from shared.events import BlockDelta, BlockEnd, BlockStart, End, Start, ToolCall, Usage
+from shared.events import BlockDelta, BlockEnd, BlockStart, Citation, End, Start, ToolCall, Usage
 from shared.gateway.shaping import Shaper, StopScan
 
 END = End("stop", "STOP", Usage())
@@ -137,3 +137,32 @@ def test_calls_get_the_clients_name_and_an_id():
 def test_without_parallel_calls_only_the_first_signed_one_stays():
     out = shaped([ToolCall(0, "f", {}, None, "sig"), ToolCall(1, "g", {}), END], single_call=True)
     assert [event.name for event in out if isinstance(event, ToolCall)] == ["f"]
+
+
+@given(cuts)
+def test_citations_keep_to_their_words_where_text_before_them_goes(positions):
+    def cited(text, words, **options):
+        at = text.index(words)
+        sources = [Citation(at, at + len(words), "u", "t"), Citation(0, len(text), "u", "t"), Citation(0, 2, "u", "t")]
+        *events, end = text_events(cut_at_random(text, positions))
+        out = shaped([*events, *sources, end], **options)
+        return [text_of(out)[event.start : event.end] for event in out if isinstance(event, Citation)]
+
+    fenced = '```json\n{"winner": "Spain"}\n```'
+    assert cited(fenced, '"Spain"', unfence_json=True) == ['"Spain"', '{"winner": "Spain"}']
+    assert cited("{} for Spain, bare", "Spain", unfence_json=True) == ["Spain", "{} for Spain, bare", "{}"]
+    assert cited("Once, Spain won.", "Spain", echo_prefix="Once, ") == ["Spain", "Spain won."]
+    assert cited("Well, Spain won.", "Spain", echo_prefix="Once, ") == ["Spain", "Well, Spain won.", "We"]
+
+
+def test_citations_of_several_blocks_move_each_by_what_went_before_it():
+    first, second = '```json\n{"a": 1}\n```', '```json\n{"b": 2}\n```'
+    blocks = [
+        event
+        for index, text in enumerate((first, second))
+        for event in (BlockStart(index, "text"), BlockDelta(index, text), BlockEnd(index))
+    ]
+    sources = [Citation(at, at + 8, "u", "t") for at in (8, len(first) + 8)]
+    out = shaped([Start("r", "m"), *blocks, *sources, END], unfence_json=True)
+    cited = [text_of(out)[event.start : event.end] for event in out if isinstance(event, Citation)]
+    assert cited == ['{"a": 1}', '{"b": 2}']

@@ -6,6 +6,7 @@ import wave
 from io import BytesIO
 
 import pytest
+from msgspec import structs
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
@@ -169,6 +170,14 @@ def test_the_chunk_sequence_of_a_tool_call():
     assert len({(chunk["id"], chunk["created"], chunk["model"]) for chunk in got}) == 1
 
 
+@pytest.mark.parametrize(("tier", "told"), [("PRIORITY", "priority"), ("flex", "flex"), ("standard", "default")])
+def test_the_tier_that_served_an_answer_is_told_of_a_stream_too(tier, told):
+    usage = structs.replace(USAGE, service_tier=tier)
+    assert fold([ANSWERS["text"]], translation(), REPLY, usage)["service_tier"] == told
+    last = ChatCompletionChunk.model_validate(chunks(stream([ANSWERS["text"]], translation(), usage))[-1])
+    assert (last.service_tier, last.usage.total_tokens) == (told, 37)
+
+
 def test_usage_appears_only_when_asked_for():
     got = chunks(stream([ANSWERS["text"]], translation(include_usage=False)))
     assert all("usage" not in chunk for chunk in got)
@@ -245,6 +254,39 @@ def test_legacy_functions_and_custom_tools_keep_their_own_shapes():
     events = [Start("r", "m"), ToolCall(0, "sql", {"input": "select 1"}, None, None, "call_x"), END]
     custom = fold([events], translation(custom_tools=frozenset({"sql"})), REPLY, USAGE)["choices"][0]["message"]
     assert custom["tool_calls"] == [{"id": "call_x", "type": "custom", "custom": {"name": "sql", "input": "select 1"}}]
+
+
+def test_code_stands_in_a_block_of_its_own():
+    text = [BlockStart(0, "text"), BlockDelta(0, "Let me see:"), BlockEnd(0)]
+    events = [Start("r", "m"), *text, Code(1, "PYTHON", "print('```')"), CodeResult(2, "OUTCOME_OK", "```\n"), END]
+    content = fold([events], translation(), REPLY, USAGE)["choices"][0]["message"]["content"]
+    assert content == "Let me see:\n````python\nprint('```')\n````\n````output\n```\n````\n"
+    frames = renderer(translation(), REPLY)
+    lines = b"".join(frames.feed(event) for event in events).split(b"\n\n")
+    deltas = [json.loads(line[6:])["choices"][0]["delta"] for line in lines if line]
+    assert "".join(delta.get("content", "") for delta in deltas) == content
+
+
+def test_citations_count_what_stands_among_the_text():
+    blocks = [
+        [BlockStart(index, "text"), *(BlockDelta(index, piece) for piece in text), BlockEnd(index)]
+        for index, text in ((0, ("We", "ll.")), (3, ("It is ", "42.")), (5, (" So.",)))
+    ]
+    code = [Code(1, "PYTHON", "print(6*7)"), CodeResult(2, "OUTCOME_OK", "42\n")]
+    sources = [Citation(*span, "https://a.example", "A") for span in ((0, 5), (5, 14), (11, 13), (14, 18), (0, 14))]
+    events = [Start("r", "m"), *blocks[0], *code, *blocks[1], Media(4, "image/png", PNG), *blocks[2], *sources, END]
+    message = fold([events], translation(), REPLY, USAGE)["choices"][0]["message"]
+    spans = [
+        (item["url_citation"]["start_index"], item["url_citation"]["end_index"]) for item in message["annotations"]
+    ]
+    cited = [message["content"][start:end] for start, end in spans]
+    assert cited[:4] == ["Well.", "It is 42.", "42", " So."]
+    assert cited[4].startswith("Well.\n```python") and cited[4].endswith("It is 42.")
+    frames = renderer(translation(mixed=True), REPLY)
+    lines = b"".join(frames.feed(event) for event in events).split(b"\n\n")
+    deltas = [json.loads(line[6:])["choices"][0]["delta"] for line in lines if line]
+    streamed = [item["url_citation"] for delta in deltas for item in delta.get("annotations", ())]
+    assert [(item["start_index"], item["end_index"]) for item in streamed] == spans
 
 
 def test_logprobs_with_bytes():

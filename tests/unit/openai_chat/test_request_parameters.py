@@ -359,6 +359,10 @@ def test_speech_out():
     assert refusal({"audio": {"voice": "nobody"}}, TTS).param == "audio.voice"
     assert refusal({"audio": {"format": "mp3"}}, TTS).param == "audio.format"
     assert translate({"audio": {"voice": "echo"}}).warnings == ["ignored:audio"]
+    speech = {"speech_config": {"voice_config": {"prebuilt_voice_config": {"voice_name": "Puck"}}}}
+    assert config({"google": {"generation_config": speech}}, TTS)["speechConfig"] == spoken("Puck")
+    unspoken = translate({"google": {"generation_config": speech}})
+    assert unspoken.warnings == ["ignored:google.generation_config.speech_config"]
 
 
 def test_two_speakers_in_googles_words():

@@ -1,10 +1,12 @@
 """Thought signatures on their way back: every carrier in use, and the store."""
 
+import json
+
 import pytest
 
 from shared.dialects.openai_chat.request import signature_keys
-from shared.gemini.signatures import SENTINEL, FoundSignature, call_key, content_key, text_key
-from tests.unit.openai_chat.request_setup import HI, NEW, OLD, calls, contents, result
+from shared.gemini.signatures import SENTINEL, FoundSignature, call_key, content_key, server_key, text_key
+from tests.unit.openai_chat.request_setup import HI, NEW, OLD, calls, contents, request, result
 
 SIG = "c2lnbmF0dXJlIG9uZSE="
 OTHER = "YW5vdGhlciBzaWduYXR1cmU="
@@ -156,3 +158,45 @@ def test_store_keys_come_newest_first_without_family_and_at_most_a_hundred():
 )
 def test_store_keys_of_odd_bodies_are_none(body):
     assert signature_keys(body) == []
+
+
+SERVED = [
+    {"toolCall": {"toolType": "GOOGLE_SEARCH_WEB", "id": "s1", "args": {"queries": ["q"]}}, "thoughtSignature": OTHER},
+    {"toolResponse": {"toolType": "GOOGLE_SEARCH_WEB", "id": "s1", "response": {}}},
+]
+SEARCH, WEATHER = {"google_search": {}}, {"type": "function", "function": {"name": "f"}}
+
+
+def test_what_the_upstreams_own_tools_did_before_a_call_goes_back_before_it():
+    kept = {
+        call_key("call_1"): FoundSignature(SIG, "n1", "f", "3.6"),
+        server_key("call_1"): FoundSignature(json.dumps(SERVED), family="3.6"),
+    }
+    message = {"role": "assistant", "content": "Let me see.", "tool_calls": [call()]}
+    history = [HI, message, result("call_1", "x")]
+
+    def parts(model=NEW, **more):
+        body = {"messages": history, "tools": [WEATHER, SEARCH], **more}
+        return request(body, model, signatures=kept)["contents"][1]["parts"]
+
+    assert [next(iter(part)) for part in parts()] == ["text", "toolCall", "toolResponse", "functionCall"]
+    assert parts()[1:3] == SERVED
+    assert [next(iter(part)) for part in parts(tool_choice="none")] == ["text", "functionCall"]  # nothing runs there
+    assert [next(iter(part)) for part in parts(OLD)] == ["text", "functionCall"]
+
+
+@pytest.mark.parametrize(
+    ("more", "asked"),
+    [
+        ({"tools": [WEATHER]}, False),
+        ({"tools": [WEATHER, SEARCH]}, True),
+        ({"tools": [WEATHER, {"type": "function", "function": {"name": "googleSearch"}}]}, True),
+        ({"tools": [WEATHER], "web_search_options": {}}, True),
+        ({"tools": [WEATHER], "google": {"tools": [SEARCH]}}, True),
+        ({"tools": [WEATHER], "model": "gemini-3.8-flash-search"}, True),
+        ({"tools": [5, {"type": "function", "function": {"name": ["x"]}}]}, False),
+    ],
+)
+def test_it_is_looked_for_where_the_upstream_may_have_run_tools(more, asked):
+    body = {"messages": [HI, {"role": "assistant", "tool_calls": [call()]}], **more}
+    assert (server_key("call_1") in signature_keys(body)) is asked

@@ -170,8 +170,18 @@ def test_legacy_functions():
     assert done.request["tools"] == [{"functionDeclarations": [DECLARATION]}]
     assert done.request["toolConfig"] == calling("ANY", "weather")
     assert done.options == ChatOptions(legacy_function_call=True)
+    assert done.single_call is True  # there is one `function_call` in a message
     assert translate({"functions": [WEATHER["function"]], "tools": []}).options.legacy_function_call is True
-    assert translate({"functions": [{"name": "f"}], "tools": [WEATHER]}).options.legacy_function_call is False
+    both = translate({"functions": [{"name": "f"}], "tools": [WEATHER]})
+    assert (both.options.legacy_function_call, both.warnings) == (False, ["ignored:functions"])
+
+
+def test_code_or_pictures_beside_a_search_are_told_to_the_renderer():
+    code, search = {"code_execution": {}}, {"google_search": {}}
+    assert translate({"tools": [code, search]}).options.mixed is True
+    assert translate({"tools": [search]}, "gemini-3.1-flash-image").options.mixed is True
+    assert translate({"tools": [search]}).options.mixed is False
+    assert translate({}, "gemini-3.1-flash-image").options.mixed is False
 
 
 @pytest.mark.parametrize(
