@@ -88,6 +88,8 @@ def test_a_base_url_that_ends_in_v1_works_too(gateway):
         assert client.messages.create(**say("doubled")).content
         messages = [{"role": "user", "content": "doubled"}]
         assert client.messages.count_tokens(model=FLASH, messages=messages).input_tokens > 0
+        assert FLASH in [model.id for model in client.models.list(limit=1000)]
+        assert client.models.retrieve("claude-gemini-3.6-flash").type == "model"
 
 
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
