@@ -1,8 +1,10 @@
 """The official Python SDK of Anthropic, unmodified: how requests fail, what it retries, what every request costs."""
 
+import json
 import re
 import time
 from datetime import UTC, date, datetime
+from hashlib import sha256
 
 import anthropic
 import httpx
@@ -293,6 +295,20 @@ def test_one_call_is_one_row_with_the_upstreams_own_numbers(client, gateway, cli
     assert (row["status"], row["stream"], row["finish_reason"]) == (200, streamed, "STOP")
     assert (row["dialect"], row["endpoint"], row["model"]) == ("anthropic_messages", "messages", FLASH)
     assert not row["estimated"]
+
+
+def test_the_log_tells_which_session_asked(gateway, client, client_key):
+    client.messages.create(
+        **say("go"),
+        metadata={"user_id": '{"device_id":"d","session_id":"session-1"}'},
+        extra_headers={"X-Claude-Code-Session-Id": "session-1", "anthropic-version": "2031-01-01"},
+    )
+    gateway.row(client_key[0])
+    lines = [json.loads(line) for line in gateway.log.read_text().splitlines() if line.startswith("{")]
+    (told,) = [line["client"] for line in lines if line["message"] == "upstream_start" and line["kid"] == client_key[0]]
+    assert told["version"] == "2031-01-01"
+    assert told["session"] == "session-1"
+    assert told["user"] == sha256(b"session-1").hexdigest()[:16]
 
 
 def test_the_price_stands_in_the_header_of_a_buffered_answer(client, gateway, client_key):
