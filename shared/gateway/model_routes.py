@@ -16,6 +16,7 @@ from shared.gateway.google_principal import google_principal
 from shared.gateway.pipeline import Services
 from shared.gateway.responses import json_response
 from shared.gemini.catalog import listed_models, model_info, resolve
+from shared.gemini.pricing import price_of
 from shared.stores.protocols import KeyRecord
 
 
@@ -40,6 +41,7 @@ class ModelRoutes:
         name = request.path_params["model"]
         resolved = resolve(name, exchange.today, overrides=self._services.settings.model_aliases)
         auth.scoped(key, resolved)
+        price_of(resolved.id, exchange.today, resolved.effective)  # what has none is not served either
         shown = name if name.startswith(DISCOVERY_PREFIX) or resolved.aliased else resolved.id
         if dialect.NAME == "gemini_native":
             return json_response(200, resource(model_info(resolved.id), shown.removeprefix("models/")))

@@ -356,3 +356,5 @@ def test_models_are_listed_paged_and_found(client):
     assert one.max_input_tokens == 1_048_576
     with pytest.raises(anthropic.NotFoundError):
         client.models.retrieve("no-such-model")
+    with pytest.raises(anthropic.NotFoundError):  # nor is it served: it has no price
+        client.models.retrieve("gemini-9.9-flash")
