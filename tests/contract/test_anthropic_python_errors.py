@@ -125,7 +125,8 @@ def test_refusals_have_anthropics_classes_types_and_request_ids(gateway, client,
     assert (kind, text.partition(":")[0]) == ("invalid_request_error", "stop_sequences.0")
     huge = refused(anthropic.RequestTooLargeError, lambda: client.messages.create(**say("x" * 6_000_000)))
     assert huge[0] == "request_too_large"
-    assert refused(anthropic.NotFoundError, lambda: client.messages.batches.list())[0] == "not_found_error"
+    kind, text = refused(anthropic.NotFoundError, lambda: client.messages.batches.list())
+    assert (kind, text.partition(":")[0]) == ("not_found_error", "Message batches are not served")
     narrow = issue("--models", "gemini-2.5-*", "--endpoints", "messages")
     assert refused(anthropic.NotFoundError, lambda: narrow.messages.create(**say("x"))) == (
         "not_found_error",
