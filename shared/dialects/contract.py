@@ -131,6 +131,13 @@ class CountingDialect(Dialect, Protocol):
     def count_body(self, tokens: int) -> Mapping[str, Any]: ...
 
 
+class TellingDialect(Dialect, Protocol):
+    """A dialect whose clients say who they are."""
+
+    def client_traits(self, headers: Mapping[bytes, bytes], body: Body) -> Mapping[str, str]:
+        """For the log; free text that authorises nothing. `headers` by lower-case name."""
+
+
 class StateRefs(Struct, frozen=True):
     """What a body of a dialect with state asks of the store. Ids are the client's words, to be checked.
 

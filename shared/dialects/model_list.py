@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from shared.errors import GatewayError
-from shared.gemini.catalog import ModelInfo
+from shared.gemini.catalog import ModelInfo, capabilities_of
 from shared.json_codec import number_in
 
 # Claude Code keeps only ids that begin with `claude`: these names resolve back to the Gemini ids behind them
@@ -30,9 +30,14 @@ def row(model: ModelInfo, shown_id: str | None = None) -> dict[str, Any]:
 
 
 def discovery_rows(models: Sequence[ModelInfo]) -> list[dict[str, Any]]:
-    """The text models again under names that Claude Code shows."""
-    text = [model for model in models if "generateContent" in model.methods and model.id.startswith("gemini-")]
-    return [row(model, DISCOVERY_PREFIX + model.id) for model in text]
+    """The models that write, again, under names that Claude Code shows."""
+    return [row(model, DISCOVERY_PREFIX + model.id) for model in models if _writes(model)]
+
+
+def _writes(model: ModelInfo) -> bool:
+    if "generateContent" not in model.methods or not model.id.startswith("gemini-"):
+        return False
+    return capabilities_of(model.id).modalities != ("AUDIO",)
 
 
 def page(rows: Sequence[Mapping[str, Any]], query: Mapping[str, str]) -> dict[str, Any]:

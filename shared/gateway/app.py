@@ -37,6 +37,8 @@ _ACTION_MAKERS: tuple[tuple[frozenset[str], str, str], ...] = (
     (frozenset({"responses"}), "responses_api", "response_actions"),
     (frozenset({"native"}), "native_routes", "native_actions"),
 )
+_BATCHES = ("/v1/messages/batches", "/v1/v1/messages/batches")
+_NO_BATCHES = "Message batches are not served: send each of their requests to /v1/messages."
 # asked without a key by Claude Code before its first request
 _PROBES = ("/", "/api/hello", "/api/event_logging/batch")
 
@@ -251,8 +253,9 @@ def _identify(response: Response, exchange: Exchange, dialect: Dialect) -> None:
 
 async def _unrouted(scope: Scope, receive: Receive, send: Send) -> None:
     request = Request(scope)
-    error = GatewayError("not_found", f"Unknown path: {request.url.path[:200]}")
-    await outside(request, error)(scope, receive, send)
+    path = request.url.path
+    said = _NO_BATCHES if path.startswith(_BATCHES) else f"Unknown path: {path[:200]}"
+    await outside(request, GatewayError("not_found", said))(scope, receive, send)
 
 
 def outside(request: Request, error: GatewayError) -> Response:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import re
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
 from functools import lru_cache
@@ -58,6 +58,7 @@ class Exchange(Struct):
     streamed: bool = False  # the status leaves before the answer is whole
     served: str = ""  # the id that the answer came from, where that is settled
     api_version: str = ""
+    client: Mapping[str, str] | None = None  # what it says of itself, for the log
     body_sha: str | None = None  # the body's digest, with an Idempotency-Key only
     booked: bool = False  # its usage line was written
     # these follow from `started_ms`

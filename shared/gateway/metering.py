@@ -163,18 +163,19 @@ class Meter:
         """The write-ahead line: from here on the request costs at least its estimate until it is settled."""
         self.outcome.called = True
         kid, acct, model = self._key.kid, self._key.acct, self._model.id
-        record(
-            "upstream_start",
-            {
-                "request_id": self._exchange.request_id,
-                "kid": kid,
-                "acct": acct,
-                "day": self._exchange.day,
-                "model": model,
-                "estimate_nano": self._estimate.nano,
-            },
-            outside=f"{kid} {acct} {model}",
-        )
+        members: dict[str, Any] = {
+            "request_id": self._exchange.request_id,
+            "kid": kid,
+            "acct": acct,
+            "day": self._exchange.day,
+            "model": model,
+            "estimate_nano": self._estimate.nano,
+        }
+        outside = f"{kid} {acct} {model}"
+        if self._exchange.client:
+            members["client"] = self._exchange.client
+            outside = " ".join((outside, *self._exchange.client.values()))
+        record("upstream_start", members, outside=outside)
 
     def cost(self) -> int:
         """Nano-dollars of what is known so far."""

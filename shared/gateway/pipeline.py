@@ -18,6 +18,7 @@ from shared.dialects.contract import (
     RequestContext,
     StatefulDialect,
     StatefulRenderer,
+    TellingDialect,
     Translation,
 )
 from shared.errors import GatewayError
@@ -32,6 +33,7 @@ from shared.gateway.input_bounds import check_tools, refuse_routing
 from shared.gateway.kept_files import KeptFiles
 from shared.gateway.metering import Meter, settled_on_failure, usd
 from shared.gateway.request_body import read_body
+from shared.gateway.request_headers import headers_of
 from shared.gateway.request_media import Fetcher, RequestMedia, answered, counted
 from shared.gateway.responses import EventStream, json_response
 from shared.gateway.settings import Settings
@@ -133,7 +135,10 @@ class Pipeline:
         key = await services.authenticator.principal(request, exchange.source_ip, endpoint)
         raw = await read_body(request, settings.max_body_bytes)
         adopt(request, key, exchange, raw)
-        return await self.run(decode_object(raw), key, exchange, dialect, endpoint)
+        body = decode_object(raw)
+        if endpoint == "messages":
+            exchange.client = cast(TellingDialect, dialect).client_traits(headers_of(request), body)
+        return await self.run(body, key, exchange, dialect, endpoint)
 
     async def run(
         self,

@@ -164,6 +164,9 @@ ROWS: tuple[Row, ...] = (
     # for the clients of three vendors
     Row("/v1/models", "models", "openai_chat", "list_models", "GET"),
     Row("/v1/models/{model:path}", "models", "openai_chat", "get_model", "GET"),
+    # as with messages
+    Row("/v1/v1/models", "models", "openai_chat", "list_models", "GET"),
+    Row("/v1/v1/models/{model:path}", "models", "openai_chat", "get_model", "GET"),
 )
 
 

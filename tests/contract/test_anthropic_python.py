@@ -347,6 +347,7 @@ def test_models_are_listed_paged_and_found(client):
     assert len(ids) == len(set(ids)) > 6
     assert {FLASH, ARGON, "claude-gemini-3.6-flash"} <= set(ids)
     assert [model.id for model in client.models.list(limit=1000)] == ids
+    assert not [name for name in ids if name.startswith("claude-") and "tts" in name]  # they do not write
     with pytest.raises(anthropic.BadRequestError):
         client.get(f"/v1/models?limit={'9' * 5_000}", cast_to=object)
     one = client.models.retrieve(FLASH)
@@ -355,3 +356,5 @@ def test_models_are_listed_paged_and_found(client):
     assert one.max_input_tokens == 1_048_576
     with pytest.raises(anthropic.NotFoundError):
         client.models.retrieve("no-such-model")
+    with pytest.raises(anthropic.NotFoundError):  # nor is it served: it has no price
+        client.models.retrieve("gemini-9.9-flash")

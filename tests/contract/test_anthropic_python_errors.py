@@ -1,8 +1,10 @@
 """The official Python SDK of Anthropic, unmodified: how requests fail, what it retries, what every request costs."""
 
+import json
 import re
 import time
 from datetime import UTC, date, datetime
+from hashlib import sha256
 
 import anthropic
 import httpx
@@ -88,6 +90,8 @@ def test_a_base_url_that_ends_in_v1_works_too(gateway):
         assert client.messages.create(**say("doubled")).content
         messages = [{"role": "user", "content": "doubled"}]
         assert client.messages.count_tokens(model=FLASH, messages=messages).input_tokens > 0
+        assert FLASH in [model.id for model in client.models.list(limit=1000)]
+        assert client.models.retrieve("claude-gemini-3.6-flash").type == "model"
 
 
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
@@ -121,7 +125,8 @@ def test_refusals_have_anthropics_classes_types_and_request_ids(gateway, client,
     assert (kind, text.partition(":")[0]) == ("invalid_request_error", "stop_sequences.0")
     huge = refused(anthropic.RequestTooLargeError, lambda: client.messages.create(**say("x" * 6_000_000)))
     assert huge[0] == "request_too_large"
-    assert refused(anthropic.NotFoundError, lambda: client.messages.batches.list())[0] == "not_found_error"
+    kind, text = refused(anthropic.NotFoundError, lambda: client.messages.batches.list())
+    assert (kind, text.partition(":")[0]) == ("not_found_error", "Message batches are not served")
     narrow = issue("--models", "gemini-2.5-*", "--endpoints", "messages")
     assert refused(anthropic.NotFoundError, lambda: narrow.messages.create(**say("x"))) == (
         "not_found_error",
@@ -291,6 +296,20 @@ def test_one_call_is_one_row_with_the_upstreams_own_numbers(client, gateway, cli
     assert (row["status"], row["stream"], row["finish_reason"]) == (200, streamed, "STOP")
     assert (row["dialect"], row["endpoint"], row["model"]) == ("anthropic_messages", "messages", FLASH)
     assert not row["estimated"]
+
+
+def test_the_log_tells_which_session_asked(gateway, client, client_key):
+    client.messages.create(
+        **say("go"),
+        metadata={"user_id": '{"device_id":"d","session_id":"session-1"}'},
+        extra_headers={"X-Claude-Code-Session-Id": "session-1", "anthropic-version": "2031-01-01"},
+    )
+    gateway.row(client_key[0])
+    lines = [json.loads(line) for line in gateway.log.read_text().splitlines() if line.startswith("{")]
+    (told,) = [line["client"] for line in lines if line["message"] == "upstream_start" and line["kid"] == client_key[0]]
+    assert told["version"] == "2031-01-01"
+    assert told["session"] == "session-1"
+    assert told["user"] == sha256(b"session-1").hexdigest()[:16]
 
 
 def test_the_price_stands_in_the_header_of_a_buffered_answer(client, gateway, client_key):

@@ -10,6 +10,7 @@ from shared.dialects.anthropic_messages.request import (
     to_gemini,
     wants_stream,
 )
+from shared.dialects.anthropic_messages.traits import client_traits
 from shared.dialects.anthropic_messages.usage import count_body
 
 NAME = "anthropic_messages"
@@ -19,6 +20,7 @@ TOOL_CALL_PREFIX = "toolu_"
 __all__ = [
     "NAME",
     "TOOL_CALL_PREFIX",
+    "client_traits",
     "count_body",
     "count_request",
     "fold",

@@ -57,8 +57,15 @@ WIRE: Mapping[ErrorKind, Wire] = {
     "internal": Wire(500, "api_error"),
 }
 
-# a stream that the upstream broke: the reader keeps what it said as `reason`
-_INTERRUPTED = {"overloaded": "overloaded_error", "rate_limited": "rate_limit_error", "timeout": "timeout_error"}
+# an answer that the upstream broke: its error says why, which the reader keeps as `reason`
+_SPENT = ("per_day", "spent")
+_INTERRUPTED: Mapping[str, Wire] = {
+    "overloaded": WIRE["upstream_overloaded"],
+    "rate_limited": WIRE["upstream_rate_limited"],
+    "timeout": WIRE["upstream_timeout"],
+    "internal": WIRE["upstream_internal"],
+    **dict.fromkeys(_SPENT, WIRE["upstream_quota"]),
+}
 
 # the SDKs retry 409, 429 and every 5xx by themselves: say so where that cannot help
 _NO_RETRY: frozenset[ErrorKind] = frozenset(
@@ -82,10 +89,7 @@ _NUMBER = r"(?<![\w.-])\d[\d,]{3,}(?![\w-])"
 
 
 def error_body(error: GatewayError, request_id: str) -> dict[str, Any]:
-    wire_type = WIRE[error.kind].type
-    if error.kind == "upstream_interrupted":
-        wire_type = _INTERRUPTED.get(error.reason or "", wire_type)
-    shown: dict[str, Any] = {"type": wire_type, "message": _message(error)}
+    shown: dict[str, Any] = {"type": _wire(error).type, "message": _message(error)}
     if error.reason in _ERROR_CODES:
         shown["details"] = {"error_code": error.reason}
     return {"type": "error", "error": shown, "request_id": request_label(request_id)}
@@ -96,20 +100,25 @@ def render_error(error: GatewayError, request_id: str) -> tuple[int, Mapping[str
     headers: dict[str, str] = {}
     if error.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
-    if error.kind in _NO_RETRY:
+    if error.kind in _NO_RETRY or (error.kind == "upstream_interrupted" and error.reason in _SPENT):
         headers["x-should-retry"] = "false"
     elif error.kind == "upstream_fault":
         headers["x-should-retry"] = "true"
     if error.allow:
         headers["allow"] = ", ".join(error.allow)
     # Anthropic counts an encoding that it cannot read among the bad requests, unlike a media type
-    status = 400 if error.reason in _ENCODING_CODES else WIRE[error.kind].status
+    status = 400 if error.reason in _ENCODING_CODES else _wire(error).status
     return status, error_body(error, request_id), headers
 
 
 def error_frame(error: GatewayError, request_id: str) -> bytes:
     """The last frame of a stream that broke; neither `message_delta` nor `message_stop` follows."""
     return frame(encode(error_body(error, request_id)), "error")
+
+
+def _wire(error: GatewayError) -> Wire:
+    wire = WIRE[error.kind]
+    return _INTERRUPTED.get(error.reason or "", wire) if error.kind == "upstream_interrupted" else wire
 
 
 def _message(error: GatewayError) -> str:

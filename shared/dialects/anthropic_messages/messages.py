@@ -162,8 +162,7 @@ class _History:
         return calls
 
     def _assistant_turns(self, message: _Message, calls: list[Call]) -> list[_Turn]:
-        summaries = [block.get("content") for _, block in message.content if block.get("type") == "compaction"]
-        told: list[Part] = [{"text": f"summary: {text}"} for text in summaries if isinstance(text, str) and text]
+        told = [part for _, block in message.content if block.get("type") == "compaction" for part in _summary(block)]
         spoken = _Turn("model", self._assistant.parts(message.content, calls), calls)
         return [_Turn("user", told), spoken] if told else [spoken]
 
@@ -177,6 +176,8 @@ class _History:
                 turn.parts += text_part(block, where)
             elif kind == "tool_result":
                 turn.parts += self._results.orphan(block, where)
+            elif kind == "compaction":
+                turn.parts += _summary(block)
             elif kind not in ("tool_addition", "tool_removal"):
                 turn.parts += self._blocks.parts(block, where)
         return turn
@@ -215,6 +216,11 @@ class _History:
 def _speaks(turn: _Turn) -> bool:
     """Words of the user, and no results."""
     return turn.role == "user" and bool(turn.parts) and not any("functionResponse" in part for part in turn.parts)
+
+
+def _summary(block: Mapping[str, Any]) -> list[Part]:
+    text = block.get("content")
+    return [{"text": f"summary: {text}"}] if isinstance(text, str) and text else []
 
 
 def _reminder(message: _Message) -> list[Part]:

@@ -9,6 +9,7 @@ from shared.dialects.anthropic_messages.fields import invalid, loose_objects
 _DATED = re.compile(r"\d{4}-\d{2}-\d{2}")
 _STRICTER_SINCE = "2026-10-21"
 _SAMPLING = ("temperature", "top_p", "top_k")
+_HOLDERS = ("search_result", "tool_result")
 
 
 def check_version(body: Mapping[str, Any], version: str) -> None:
@@ -29,7 +30,13 @@ def check_version(body: Mapping[str, Any], version: str) -> None:
 
 
 def _cited(block: Mapping[str, Any]) -> bool:
-    """A text block with citations, also inside a search result."""
-    inner = loose_objects(block.get("content")) if block.get("type") == "search_result" else []
-    texts = [item for item in (block, *inner) if item.get("type") == "text"]
-    return any(isinstance(item.get("citations"), list) and item["citations"] for item in texts)
+    """A text block with citations, also inside a search result, which a tool may have returned."""
+    items = [block]
+    while items:
+        item = items.pop()
+        kind = item.get("type")
+        if kind == "text" and isinstance(item.get("citations"), list) and item["citations"]:
+            return True
+        if kind in _HOLDERS:
+            items += loose_objects(item.get("content"))
+    return False

@@ -181,6 +181,7 @@ def test_the_codes_that_sdks_branch_on():
         (GatewayError("upstream_interrupted", "Broke.", reason="rate_limited"), "rate_limit_error"),
         (GatewayError("upstream_interrupted", "Broke.", reason="timeout"), "timeout_error"),
         (GatewayError("upstream_interrupted", "Broke.", reason="internal"), "api_error"),
+        (GatewayError("upstream_interrupted", "Broke.", reason="per_day"), "rate_limit_error"),
         (GatewayError("upstream_interrupted", "Broke."), "api_error"),
         (GatewayError("upstream_overloaded", "Full."), "overloaded_error"),
         (GatewayError("upstream_truncated", "Cut."), "api_error"),
@@ -202,6 +203,23 @@ def test_a_stream_that_breaks_ends_in_an_error_event(error, wire_type):
     ):
         stream.until_done()
     assert (caught.value.type, caught.value.api_message) == (wire_type, error.message)
+
+
+@pytest.mark.parametrize(
+    ("reason", "status", "wire_type", "retry"),
+    [
+        ("overloaded", 529, "overloaded_error", None),
+        ("rate_limited", 429, "rate_limit_error", None),
+        ("timeout", 504, "timeout_error", None),
+        ("internal", 500, "api_error", None),
+        ("per_day", 429, "rate_limit_error", "false"),
+        ("spent", 429, "rate_limit_error", "false"),
+        (None, 502, "api_error", None),
+    ],
+)
+def test_a_buffered_answer_that_breaks_has_the_status_of_its_type(reason, status, wire_type, retry):
+    answered, body, headers = render_error(GatewayError("upstream_interrupted", "Broke.", reason=reason), "01TEST")
+    assert (answered, body["error"]["type"], headers.get("x-should-retry")) == (status, wire_type, retry)
 
 
 def test_limit_headers_tell_what_is_limited():

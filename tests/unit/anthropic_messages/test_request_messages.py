@@ -339,6 +339,8 @@ def test_a_summary_of_what_came_before_is_the_users():
     made = contents([HI, assistant({"type": "compaction", "content": "we met"}, text("ok")), HI])
     assert made[0]["parts"] == [{"text": "hi"}, {"text": "summary: we met"}]
     assert made[1] == {"role": "model", "parts": [{"text": "ok"}]}
+    (made,) = contents([user({"type": "compaction", "content": "we met"}, text("hi"))])
+    assert made["parts"] == [{"text": "summary: we met"}, {"text": "hi"}]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,9 @@ from shared.gemini.catalog import resolve
 HI = {"role": "user", "content": "hi"}
 CITED = {"type": "text", "text": "x", "citations": [{"type": "char_location"}]}
 PDF = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "x"}}
+FOUND = {"type": "search_result", "title": "t", "source": "s", "content": [CITED]}
+CALLED = {"role": "assistant", "content": [{"type": "tool_use", "id": "t1", "name": "f", "input": {}}]}
+RETURNED = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": [FOUND]}]}
 CONTEXT = RequestContext(model=resolve("gemini-2.5-flash", date(2026, 11, 21)), signatures={})
 STRICT = replace(CONTEXT, strict_version=True, api_version="2026-10-21")
 REFUSED = [
@@ -21,6 +24,8 @@ REFUSED = [
     ({"top_k": None}, "top_k"),
     ({"messages": [HI, {"role": "assistant", "content": [PDF]}, HI]}, "messages[1].content[0].type"),
     ({"messages": [{"role": "user", "content": [CITED]}]}, "messages[0].content[0].citations"),
+    ({"messages": [{"role": "user", "content": [FOUND]}]}, "messages[0].content[0].citations"),
+    ({"messages": [HI, CALLED, RETURNED]}, "messages[2].content[0].citations"),
 ]
 
 
