@@ -51,7 +51,10 @@ class NativeUpstream(Upstream):
                                 while attempt.reading:
                                     for shown in attempt.feed(await anext(reply.pieces, b"")):
                                         yield shown
-                            attempt.hop.wanted = call.join and self.follow(attempt.hop, attempt.tap, exchange)
+                            hop, tap = attempt.hop, attempt.tap
+                            hop.wanted = call.join and await self.goes_on(
+                                hop, tap, fresh=attempt.fresh, exchange=exchange
+                            )
                         except GatewayError as error:
                             if not await self._resumed(attempt, error, exchange):
                                 raise

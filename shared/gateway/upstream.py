@@ -31,6 +31,9 @@ _HOP_TIME_S = 60.0
 _COUNT_TIME_S = 20.0
 _SHOWS_NOTHING = frozenset({Start, LooseSignature, End})
 _BROKEN = frozenset({"upstream_interrupted", "upstream_truncated", "upstream_timeout"})
+_UNSAID = _BROKEN | {
+    "upstream_invalid_response"
+}  # the last is a reply without an object, or with none that can be read
 
 
 class Hop(Struct):
@@ -175,7 +178,8 @@ class Upstream:
                                         yield events
                                     if attempt.failure is not None:
                                         raise attempt.failure
-                            attempt.hop.wanted = self.follow(attempt.hop, attempt.reader, exchange)
+                            hop, reader = attempt.hop, attempt.reader
+                            hop.wanted = await self.goes_on(hop, reader, fresh=attempt.fresh, exchange=exchange)
                         except GatewayError as error:
                             hop, reader, fresh = attempt.hop, attempt.reader, attempt.fresh
                             if not await self.resume(hop, reader, error, fresh=fresh, exchange=exchange):
@@ -273,6 +277,14 @@ class Upstream:
             )
         )
 
+    async def goes_on(self, hop: Hop, reader: Told, *, fresh: bool, exchange: Exchange) -> bool:
+        """Whether another call follows one whose bytes have ended. Without a word for its end it broke off as one whose
+        connection did; `fresh` is one that never spoke."""
+        if reader.hop_ended and not fresh:
+            return self.follow(hop, reader, exchange)
+        error = GatewayError("upstream_truncated", "The upstream's reply ended before it was complete.")
+        return await self.resume(hop, reader, error, fresh=fresh, exchange=exchange) and hop.wanted
+
     def follow(self, hop: Hop, reader: Told, exchange: Exchange) -> bool:
         """Whether another hop follows a whole one, which `hop` then is: only for a new token, and only if this one
         brought something."""
@@ -289,16 +301,18 @@ class Upstream:
 
     async def resume(self, hop: Hop, reader: Told, error: GatewayError, *, fresh: bool, exchange: Exchange) -> bool:
         """A long decode that broke: from its last checkpoint, if that covers all that was sent; a hop that was refused
-        is tried again, and then the answer ends where it is. False where the failure is final."""
-        if fresh:
-            hop.refusals += 1
-            again = is_retryable(error) and hop.refusals < MAX_ATTEMPTS
-            hop.wanted = again and await self.recovery.pause(hop.refusals, exchange)
+        or said nothing is tried again, and where it never spoke the answer then ends where it is. False where the
+        failure is final."""
+        broken = error.kind in _BROKEN
+        if broken and not fresh and reader.token_covers_output and self.may_hop(hop, exchange):
+            hop.go_on(reader.continuation_token)
             return True
-        if error.kind not in _BROKEN or not reader.token_covers_output or not self.may_hop(hop, exchange):
+        if not fresh and (not broken or not hop.number or reader.hop_output_seen):
             return False
-        hop.go_on(reader.continuation_token)
-        return True
+        hop.refusals += 1
+        again = (error.kind in _UNSAID or is_retryable(error)) and hop.refusals < MAX_ATTEMPTS
+        hop.wanted = again and await self.recovery.pause(hop.refusals, exchange)
+        return hop.wanted or fresh
 
 
 class _Whole:

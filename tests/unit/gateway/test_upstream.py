@@ -364,6 +364,46 @@ async def test_a_long_decode_that_breaks_goes_on_from_a_checkpoint_that_covers_w
     assert error.kind == "upstream_interrupted"
 
 
+COVERED = [chunk({"text": "one "}), chunk({"text": ""}, continuationToken="dDE=")]
+HOP = [chunk({"text": "one "}, finish="CONTINUATION", continuationToken="dDE=")]
+SILENT = chunk({"text": ""})
+TWO = [chunk({"text": "two"}, finish="STOP")]
+
+
+@pytest.mark.parametrize(
+    "hops",
+    [
+        [COVERED],
+        [[chunk({"text": "one "}, continuationToken="dDE=")]],
+        [HOP, []],
+        [HOP, [SILENT]],
+        [HOP, [SILENT, INTERRUPTED]],
+        [HOP, [], [SILENT]],
+    ],
+)
+async def test_a_hop_that_ends_without_a_word_goes_on_where_nothing_is_lost(monkeypatch, hops):
+    """From the checkpoint that covers all that was sent, or from its start where it said nothing."""
+    monkeypatch.setattr("shared.gateway.recovery._BACKOFF_S", 0.001)
+    client = Client(*hops, TWO)
+    events, error, _ = await ask(client, model="gemini-4-argon")
+    assert (text(events), error, events[-1].finish) == ("one two", None, "stop")
+    assert {body["continuationToken"] for _, body, _ in client.asked[1:]} == {"dDE="}
+
+
+async def test_a_hop_that_ends_without_a_word_is_cut_off_where_something_is_lost(monkeypatch):
+    monkeypatch.setattr("shared.gateway.recovery._BACKOFF_S", 0.001)
+    for hops in (
+        [HOP, [chunk({"text": "tw"})]],
+        [HOP, [SILENT], [SILENT], [SILENT]],
+        [[*COVERED, chunk({"text": "x"})]],
+    ):
+        _, error, _ = await ask(Client(*hops, TWO), model="gemini-4-argon")
+        assert error.kind == "upstream_truncated"
+    blocked = {"promptFeedback": {"blockReason": "SAFETY"}}
+    events, error, _ = await ask(Client(HOP, [blocked], TWO), model="gemini-4-argon")
+    assert (error, events[-1].finish) == (None, "blocked")
+
+
 async def test_a_hop_that_is_refused_ends_the_answer_where_it_is(monkeypatch):
     monkeypatch.setattr("shared.gateway.recovery._BACKOFF_S", 0.001)
     one = chunk({"text": "one "}, finish="CONTINUATION", continuationToken="dDE=")

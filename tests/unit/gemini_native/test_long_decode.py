@@ -153,3 +153,24 @@ async def test_a_hop_that_broke_leaves_no_earlier_ending(world, monkeypatch):
     got = await world.post(f"{MODEL}:streamGenerateContent?alt=sse", say())
     assert len(calls) == 3 and b"CONTINUATION" not in got.content
     assert b'"error"' in got.content
+
+
+COVERED = [chunk("one "), chunk("two", continuationToken="dDE=")]
+
+
+@pytest.mark.parametrize("query", ["", "?alt=sse"])
+@pytest.mark.parametrize("hops", [[COVERED], [FIRST, []], [FIRST, [chunk("")]], [FIRST, [], [chunk("")]]])
+async def test_a_hop_that_ends_without_a_word_goes_on_where_nothing_is_lost(world, monkeypatch, query, hops):
+    monkeypatch.setattr("shared.gateway.recovery._BACKOFF_S", 0.001)
+    calls = play(monkeypatch, query, *((200, hop) for hop in hops), (200, [chunk(" three", "STOP")]))
+    got = await world.post(f"{MODEL}:streamGenerateContent{query}", say())
+    chunks = got.events if query else got.json
+    assert text_of(chunks) == "one two three" and len(calls) == len(hops) + 1
+    assert [one["candidates"][0].get("finishReason") for one in chunks][-1] == "STOP"
+
+
+async def test_a_hop_that_says_nothing_is_asked_for_three_times(world, monkeypatch):
+    monkeypatch.setattr("shared.gateway.recovery._BACKOFF_S", 0.001)
+    calls = play(monkeypatch, "?alt=sse", (200, FIRST), (200, [chunk("")]))
+    got = await world.post(f"{MODEL}:streamGenerateContent?alt=sse", say())
+    assert len(calls) == 4 and b'"error"' in got.content
