@@ -53,10 +53,10 @@ class NativeUpstream(Upstream):
                                         yield shown
                             hop, tap = attempt.hop, attempt.tap
                             hop.wanted = call.join and await self.goes_on(
-                                hop, tap, fresh=attempt.fresh, exchange=exchange
+                                hop, tap, meter, fresh=attempt.fresh, exchange=exchange
                             )
                         except GatewayError as error:
-                            if not await self._resumed(attempt, error, exchange):
+                            if not await self._resumed(attempt, error, meter, exchange):
                                 raise
                         if shown := attempt.end_hop():
                             yield shown
@@ -73,9 +73,9 @@ class NativeUpstream(Upstream):
         relay, thinking = attempt.next_call()
         return self.client.relay(relay, slot.key, deadline_s=exchange.remaining_s, thinking=thinking)
 
-    async def _resumed(self, attempt: Attempt, error: GatewayError, exchange: Exchange) -> bool:
+    async def _resumed(self, attempt: Attempt, error: GatewayError, meter: Meter, exchange: Exchange) -> bool:
         hop, tap, fresh = attempt.hop, attempt.tap, attempt.fresh
-        return attempt.joins and await self.resume(hop, tap, error, fresh=fresh, exchange=exchange)
+        return attempt.joins and await self.resume(hop, tap, error, meter, fresh=fresh, exchange=exchange)
 
     async def plain(
         self,

@@ -179,10 +179,10 @@ class Upstream:
                                     if attempt.failure is not None:
                                         raise attempt.failure
                             hop, reader = attempt.hop, attempt.reader
-                            hop.wanted = await self.goes_on(hop, reader, fresh=attempt.fresh, exchange=exchange)
+                            hop.wanted = await self.goes_on(hop, reader, meter, fresh=attempt.fresh, exchange=exchange)
                         except GatewayError as error:
                             hop, reader, fresh = attempt.hop, attempt.reader, attempt.fresh
-                            if not await self.resume(hop, reader, error, fresh=fresh, exchange=exchange):
+                            if not await self.resume(hop, reader, error, meter, fresh=fresh, exchange=exchange):
                                 raise
                     events = attempt.close()
                 yield events
@@ -277,34 +277,38 @@ class Upstream:
             )
         )
 
-    async def goes_on(self, hop: Hop, reader: Told, *, fresh: bool, exchange: Exchange) -> bool:
+    async def goes_on(self, hop: Hop, reader: Told, meter: Meter, *, fresh: bool, exchange: Exchange) -> bool:
         """Whether another call follows one whose bytes have ended. Without a word for its end it broke off as one whose
         connection did; `fresh` is one that never spoke."""
         if reader.hop_ended and not fresh:
-            return self.follow(hop, reader, exchange)
+            return self.follow(hop, reader, meter, exchange)
         error = GatewayError("upstream_truncated", "The upstream's reply ended before it was complete.")
-        return await self.resume(hop, reader, error, fresh=fresh, exchange=exchange) and hop.wanted
+        return await self.resume(hop, reader, error, meter, fresh=fresh, exchange=exchange) and hop.wanted
 
-    def follow(self, hop: Hop, reader: Told, exchange: Exchange) -> bool:
+    def follow(self, hop: Hop, reader: Told, meter: Meter, exchange: Exchange) -> bool:
         """Whether another hop follows a whole one, which `hop` then is: only for a new token, and only if this one
         brought something."""
-        if reader.finish != "CONTINUATION" or not reader.hop_output_seen or not self.may_hop(hop, exchange):
+        if reader.finish != "CONTINUATION" or not reader.hop_output_seen:
             return False
         token = reader.continuation_token
-        if token is None or token == hop.token:
+        if token is None or token == hop.token or not self.may_hop(hop, reader, meter, exchange):
             return False
         hop.go_on(token)
         return True
 
-    def may_hop(self, hop: Hop, exchange: Exchange) -> bool:
-        return hop.number < self.settings.max_hops and exchange.remaining_s >= _HOP_TIME_S
+    def may_hop(self, hop: Hop, reader: Told, meter: Meter, exchange: Exchange) -> bool:
+        if hop.number >= self.settings.max_hops or exchange.remaining_s < _HOP_TIME_S:
+            return False
+        return meter.covers_another([*reader.earlier_usages, reader.hop_usage], reader.model_version)
 
-    async def resume(self, hop: Hop, reader: Told, error: GatewayError, *, fresh: bool, exchange: Exchange) -> bool:
+    async def resume(
+        self, hop: Hop, reader: Told, error: GatewayError, meter: Meter, *, fresh: bool, exchange: Exchange
+    ) -> bool:
         """A long decode that broke: from its last checkpoint, if that covers all that was sent; a hop that was refused
         or said nothing is tried again, and where it never spoke the answer then ends where it is. False where the
         failure is final."""
         broken = error.kind in _BROKEN
-        if broken and not fresh and reader.token_covers_output and self.may_hop(hop, exchange):
+        if broken and not fresh and reader.token_covers_output and self.may_hop(hop, reader, meter, exchange):
             hop.go_on(reader.continuation_token)
             return True
         if not fresh and (not broken or not hop.number or reader.hop_output_seen):

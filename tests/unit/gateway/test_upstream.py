@@ -98,15 +98,19 @@ class Exchange:
 
 class Meter:
     input_bound = 99
+    hops_paid = 99
 
     def __init__(self):
         self.outcome = Outcome()
 
+    def covers_another(self, hops, version):
+        return len(hops) < self.hops_paid
 
-async def ask(client, *, slots=("a",), model="gemini-3.6-flash", request=None, settings=None, secrets=None):
+
+async def ask(client, *, slots=("a",), model="gemini-3.6-flash", request=None, settings=None, secrets=None, meter=None):
     settings = settings or Settings(commit_after_s=0.05)
     pool = CredentialPool(secrets or Secrets(*slots), chance=random.Random(1))
-    meter = Meter()
+    meter = meter or Meter()
     upstream = Upstream(client, pool, settings)
     request = request or {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
     events = []
@@ -323,6 +327,18 @@ async def test_hops_end_at_the_limit_with_what_there_is():
     hops = [[chunk({"text": f"{n} "}, finish="CONTINUATION", continuationToken=f"dD{n}=")] for n in range(9)]
     events, error, _ = await ask(Client(*hops), model="gemini-4-argon", settings=Settings(max_hops=2))
     assert (text(events), error, events[-1].finish) == ("0 1 2 ", None, "continuation")
+
+
+async def test_hops_end_where_the_budget_does():
+    hops = [[chunk({"text": f"{i} "}, finish="CONTINUATION", continuationToken=f"t{i}")] for i in range(4)]
+    meter = Meter()
+    meter.hops_paid = 2
+    events, error, _ = await ask(Client(*hops), model="gemini-4-argon", meter=meter)
+    assert (text(events), error, events[-1].finish) == ("0 1 ", None, "continuation")
+    meter = Meter()
+    meter.hops_paid = 1
+    _, error, _ = await ask(Client(COVERED, TWO), model="gemini-4-argon", meter=meter)
+    assert error.kind == "upstream_truncated"
 
 
 async def test_a_hop_that_brings_nothing_or_repeats_its_token_is_the_last():
