@@ -28,7 +28,9 @@ class NativeUpstream(Upstream):
 
     @classmethod
     def beside(cls, upstream: Upstream) -> "NativeUpstream":
-        return cls(upstream.client, upstream.pool, upstream.settings)
+        made = cls(upstream.client, upstream.pool, upstream.settings)
+        made.recovery = upstream.recovery  # what is gone is gone for all
+        return made
 
     async def relay(
         self, call: NativeCall, model: ResolvedModel, exchange: Exchange, meter: Meter

@@ -207,21 +207,30 @@ class Upstream:
         return slot
 
     async def count(
-        self, request: GenerateContentRequest, model_id: str, exchange: Exchange, credential_id: str | None = None
+        self,
+        request: GenerateContentRequest,
+        model_id: str,
+        exchange: Exchange,
+        credential_id: str | None = None,
+        *,
+        fallback: str | None = None,
     ) -> int:
-        """Prompt tokens by the upstream's own count, system instruction and tools included; retried like an answer."""
-        progress = Progress(model_id, {}, thinking=False)
-        # the plain form without `generateContentRequest` leaves system and tools out
-        body = {"generateContentRequest": {"model": f"models/{model_id}", **request}}
+        """Prompt tokens by the upstream's own count, system instruction and tools included; retried like an answer,
+        `fallback` being what counts where the model is gone."""
+        progress = Progress(self.recovery.serving(model_id, fallback), {}, thinking=False)
         while True:
             progress.attempts += 1
-            slot = await self.slot(model_id, progress.bad_slots, credential_id)
+            slot = await self.slot(progress.model_id, progress.bad_slots, credential_id)
             deadline = min(exchange.remaining_s, _COUNT_TIME_S)
+            # the plain form without `generateContentRequest` leaves system and tools out
+            body = {"generateContentRequest": {"model": f"models/{progress.model_id}", **request}}
             try:
-                answer = await self.client.call("countTokens", model_id, body, slot.key, deadline_s=deadline)
+                answer = await self.client.call("countTokens", progress.model_id, body, slot.key, deadline_s=deadline)
                 break
             except GatewayError as error:
                 await self.recovery.rest(error, progress, slot)
+                if self.recovery.moved(error, progress, model_id, fallback):
+                    continue
                 if not await self.recovery.again(error, progress, exchange):
                     error.retried = progress.retries > 0
                     raise

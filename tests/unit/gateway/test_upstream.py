@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from datetime import date
 
 import pytest
+from msgspec import structs
 
 from shared.errors import GatewayError
 from shared.events import BlockDelta, End, Usage
@@ -204,6 +205,50 @@ async def test_a_model_at_risk_falls_back_when_google_has_closed_it_and_stays_th
         async for _ in upstream.answer({"contents": []}, resolved, Exchange(), Meter()):
             pass
     assert [model for model, _, _ in client.asked] == ["gemini-2.5-pro", "gemini-3.8-flash", "gemini-3.8-flash"]
+
+
+GONE = GatewayError("model_not_found", "gone")
+
+
+async def test_the_successor_of_a_model_that_is_gone_is_asked_by_its_own_rules():
+    """By the rules of the one that is gone it refused every prefill, and every call without a signature once."""
+    client = Client(GONE, OK)
+    upstream = Upstream(client, CredentialPool(Secrets("a")), Settings())
+    resolved = resolve("gemini-2.5-flash", date(2026, 11, 21))
+    called = {"functionCall": {"name": "f", "args": {}}}
+    contents = [
+        {"role": "user", "parts": [{"text": "hi"}]},
+        {"role": "model", "parts": [called]},
+        {"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {}}}]},
+        {"role": "model", "parts": [{"text": "so"}]},
+    ]
+    request = {"contents": contents, "generationConfig": {"temperature": 0.5, "responseLogprobs": True}}
+    assert upstream.recovery.as_served(resolved) is resolved
+    async for _ in upstream.answer(request, resolved, Exchange(), Meter()):
+        pass
+    assert client.asked[0][1] == request
+    taken = client.asked[1][1]
+    assert [content["role"] for content in taken["contents"]] == ["user", "model", "user", "model", "user"]
+    assert "thoughtSignature" in taken["contents"][1]["parts"][0]
+    assert not taken["generationConfig"]
+    served = upstream.recovery.as_served(resolved)
+    assert (served.id, served.effective) == (resolved.id, "gemini-3.5-flash-lite")
+    assert served.capabilities == resolve("gemini-3.5-flash-lite", date(2026, 11, 21)).capabilities
+
+
+async def test_a_successor_that_a_key_may_not_reach_never_answers_it():
+    """What another key's call found out changes nothing for it."""
+    client = Client(GONE, OK, GONE)
+    upstream = Upstream(client, CredentialPool(Secrets("a")), Settings())
+    resolved = resolve("gemini-2.5-flash", date(2026, 11, 21))
+    bound = structs.replace(resolved, fallback_on_404=None)
+    async for _ in upstream.answer({"contents": []}, resolved, Exchange(), Meter()):
+        pass
+    assert upstream.recovery.as_served(bound) is bound
+    with pytest.raises(GatewayError) as caught:
+        async for _ in upstream.answer({"contents": []}, bound, Exchange(), Meter()):
+            pass
+    assert (caught.value.kind, client.asked[-1][0]) == ("model_not_found", "gemini-2.5-flash")
 
 
 async def test_an_unknown_model_upstream_is_final():
@@ -532,3 +577,15 @@ async def test_a_count_is_retried_like_an_answer(monkeypatch):
     with pytest.raises(GatewayError) as caught:
         await count(GatewayError("invalid_request", "x"))
     assert not caught.value.retried
+
+
+async def test_the_successor_of_a_model_that_is_gone_counts_for_it():
+    client = Counting(GONE, {"totalTokens": 7}, {"totalTokens": 8}, GONE)
+    upstream = Upstream(client, CredentialPool(Secrets("a")), Settings())
+    model, successor = "gemini-2.5-flash", "gemini-3.5-flash-lite"
+    for total in (7, 8):
+        assert await upstream.count({"contents": []}, model, Exchange(), fallback=successor) == total
+    with pytest.raises(GatewayError):
+        await upstream.count({"contents": []}, model, Exchange())
+    assert [asked for asked, *_ in client.asked] == [model, successor, successor, model]
+    assert client.asked[1][1]["generateContentRequest"]["model"] == f"models/{successor}"
