@@ -20,7 +20,7 @@ from shared.gateway.request_media import RequestMedia, counted
 from shared.gateway.responses import json_response
 from shared.gateway.signature_keeper import SignatureKeeper
 from shared.gateway.telemetry import log
-from shared.gemini.catalog import resolve
+from shared.gemini.catalog import ResolvedModel, resolve
 from shared.gemini.types import GenerateContentRequest
 from shared.json_codec import decode_object, encode
 
@@ -42,45 +42,47 @@ class Counter:
         body = decode_object(await read_body(request, settings.max_body_bytes))
         refuse_routing(body)
         named = resolve(dialect.requested_model(body), exchange.today, overrides=settings.model_aliases)
-        model = auth.scoped(key, named)
+        model = services.upstream.recovery.as_served(auth.scoped(key, named))
         keeper = SignatureKeeper(services.signatures, key.acct, model, exchange.created)
         signatures = await keeper.recall(dialect.signature_keys(body))
         context = RequestContext(model=model, signatures=signatures, strict=settings.strict_parameters)
         asked = dialect.count_request(body, context)
         media = services.media(key, body, asked, exchange)
-        tokens = await self.count(asked, model.id, exchange, media)
+        tokens = await self.count(asked, model, exchange, media)
         return json_response(200, dialect.count_body(tokens))
 
     async def count(
-        self, body: GenerateContentRequest, model_id: str, exchange: Exchange, media: RequestMedia | None = None
+        self, body: GenerateContentRequest, model: ResolvedModel, exchange: Exchange, media: RequestMedia | None = None
     ) -> int:
         """An estimate where the upstream is too busy to count. What refers to an account's files is asked by itself."""
         if media is not None:
-            return await counted(self._services.upstream, body, model_id, exchange, media)
-        place = hashlib.sha256(model_id.encode() + encode(body)).digest()
+            return await counted(self._services.upstream, body, model, exchange, media)
+        place = hashlib.sha256(model.id.encode() + encode(body)).digest()
         known = self._known.get(place)
         if known is not None:
             return known
         try:
-            return await self._shared(place, body, model_id, exchange)
+            return await self._shared(place, body, model, exchange)
         except GatewayError as error:
             if error.kind not in _ESTIMATED:
                 raise
             log("count_estimated", request_id=exchange.request_id, kind=error.kind)
             return max(1, input_bound(body) // 2)
 
-    async def _shared(self, place: bytes, body: GenerateContentRequest, model_id: str, exchange: Exchange) -> int:
+    async def _shared(
+        self, place: bytes, body: GenerateContentRequest, model: ResolvedModel, exchange: Exchange
+    ) -> int:
         """One call of the upstream for all that ask the same at the same time; a client that leaves does not end it."""
         task = self._asked.get(place)
         if task is None:
-            task = asyncio.ensure_future(self._ask(place, body, model_id, exchange))
+            task = asyncio.ensure_future(self._ask(place, body, model, exchange))
             self._asked[place] = task
             task.add_done_callback(lambda _: self._asked.pop(place, None))
         return await asyncio.shield(task)
 
-    async def _ask(self, place: bytes, body: GenerateContentRequest, model_id: str, exchange: Exchange) -> int:
+    async def _ask(self, place: bytes, body: GenerateContentRequest, model: ResolvedModel, exchange: Exchange) -> int:
         """Known before the call is over: who asks in between finds the one or the other."""
-        tokens = self._known[place] = await self._services.upstream.count(body, model_id, exchange)
+        tokens = self._known[place] = await counted(self._services.upstream, body, model, exchange, None)
         return tokens
 
 

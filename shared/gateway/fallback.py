@@ -32,6 +32,7 @@ FALL_BACK_ON: frozenset[ErrorKind] = frozenset(
 _BOUND_TO_MODEL = ("cachedContent", "continuationToken")
 _SAMPLING = ("temperature", "topP", "topK")
 _LOGPROBS = ("responseLogprobs", "logprobs")
+_CONTINUE = "Continue your last message exactly where it ends, without repeating any of it."
 _JSON = ("responseSchema", "responseJsonSchema")
 
 
@@ -48,6 +49,15 @@ def adapted(
     if not target.json_schema:
         changed = with_openapi_schemas(changed) or changed
     return with_sentinels(changed) if target.signatures else changed
+
+
+def taken_over(request: GenerateContentRequest, source: Capabilities, target: Capabilities) -> GenerateContentRequest:
+    """The request of a model that is gone for the one that serves it now, which finds out about the rest."""
+    contents = request.get("contents", [])
+    if contents and contents[-1].get("role") == "model" and not target.prefill:
+        asked: Any = {"role": "user", "parts": [{"text": _CONTINUE}]}
+        request = {**request, "contents": [*contents, asked]}
+    return (adapted(request, source, target) or request) if contents else request
 
 
 def _takes(request: GenerateContentRequest, target: Capabilities) -> bool:

@@ -112,7 +112,8 @@ class MediaLife:
         if name in (None, "") and not default_model:
             raise GatewayError("invalid_request", "You must provide a model parameter.", param="model")
         wanted = string(name, "model") if name else default_model
-        model = auth.scoped(key, resolve(wanted, exchange.today, overrides=settings.model_aliases))
+        named = resolve(wanted, exchange.today, overrides=settings.model_aliases)
+        model = services.upstream.recovery.as_served(auth.scoped(key, named))
         context = RequestContext(
             model=model,
             signatures={},

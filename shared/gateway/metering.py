@@ -1,11 +1,11 @@
 """From admission to exactly one row: reserve before the upstream call, settle after the last byte."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from shared.errors import GatewayError
 from shared.events import Usage
@@ -109,6 +109,7 @@ class Meter:
         self._endpoint = endpoint
         self._stream = stream
         self._had_hold = False
+        self._left_nano: int | None = None  # of a hard budget, behind the reservation
         self._priced: dict[int, Usage] = {}
         self._known_costs: dict[int, int] = {}
         self.outcome = Outcome()
@@ -148,6 +149,7 @@ class Meter:
             self._had_hold = True
         if isinstance(result, Refused):
             raise refusal(result, exchange.request_id)
+        self._left_nano = result.limits.budget_remaining_nano
         return result.limits
 
     def _without_ledger(self, error: StoreUnavailable) -> Admitted:
@@ -181,6 +183,15 @@ class Meter:
         """Nano-dollars of what is known so far."""
         return sum(self._costs().values())
 
+    def covers_another(self, hops: Sequence[Usage], version: str) -> bool:
+        """Whether a hard budget has room for one more hop of a call that used this: it reads what the last one read and
+        wrote, and may write as much again."""
+        if self._left_nano is None:
+            return True
+        last = hops[-1]
+        another = structs.replace(last, prompt_tokens=last.prompt_tokens + last.output_total)
+        return self._cost([*hops, another], version) <= self._estimate.nano + self._left_nano
+
     def _costs(self) -> dict[int, int]:
         """By upstream call: long prompts and searches are priced per call, or hop of one, not per request. Asked for by
         the answer's header and by the row, between which nothing is used as a rule."""
@@ -193,7 +204,7 @@ class Meter:
             }
         return self._known_costs
 
-    def _cost(self, usages: list[Usage], version: str | None) -> int:
+    def _cost(self, usages: Sequence[Usage], version: str | None) -> int:
         price, _ = self._price(self.outcome.model_version if version is None else version)
         return sum([cost_nano(usage, price) for usage in usages])
 

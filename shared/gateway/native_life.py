@@ -80,7 +80,8 @@ class NativeLife:
 
     def model(self, name: str, key: KeyRecord, exchange: Exchange) -> ResolvedModel:
         overrides = self.services.settings.model_aliases
-        return auth.scoped(key, resolve(name.removeprefix("models/"), exchange.today, overrides=overrides))
+        named = resolve(name.removeprefix("models/"), exchange.today, overrides=overrides)
+        return self.services.upstream.recovery.as_served(auth.scoped(key, named))
 
     async def admit(self, asked: Asked, reserve: Estimate, endpoint: str, *, stream: bool = False) -> NativeAnswer:
         services = self.services

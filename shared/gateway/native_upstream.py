@@ -28,7 +28,9 @@ class NativeUpstream(Upstream):
 
     @classmethod
     def beside(cls, upstream: Upstream) -> "NativeUpstream":
-        return cls(upstream.client, upstream.pool, upstream.settings)
+        made = cls(upstream.client, upstream.pool, upstream.settings)
+        made.recovery = upstream.recovery  # what is gone is gone for all
+        return made
 
     async def relay(
         self, call: NativeCall, model: ResolvedModel, exchange: Exchange, meter: Meter
@@ -51,9 +53,12 @@ class NativeUpstream(Upstream):
                                 while attempt.reading:
                                     for shown in attempt.feed(await anext(reply.pieces, b"")):
                                         yield shown
-                            attempt.hop.wanted = call.join and self.follow(attempt.hop, attempt.tap, exchange)
+                            hop, tap = attempt.hop, attempt.tap
+                            hop.wanted = call.join and await self.goes_on(
+                                hop, tap, meter, fresh=attempt.fresh, exchange=exchange
+                            )
                         except GatewayError as error:
-                            if not await self._resumed(attempt, error, exchange):
+                            if not await self._resumed(attempt, error, meter, exchange):
                                 raise
                         if shown := attempt.end_hop():
                             yield shown
@@ -70,9 +75,9 @@ class NativeUpstream(Upstream):
         relay, thinking = attempt.next_call()
         return self.client.relay(relay, slot.key, deadline_s=exchange.remaining_s, thinking=thinking)
 
-    async def _resumed(self, attempt: Attempt, error: GatewayError, exchange: Exchange) -> bool:
+    async def _resumed(self, attempt: Attempt, error: GatewayError, meter: Meter, exchange: Exchange) -> bool:
         hop, tap, fresh = attempt.hop, attempt.tap, attempt.fresh
-        return attempt.joins and await self.resume(hop, tap, error, fresh=fresh, exchange=exchange)
+        return attempt.joins and await self.resume(hop, tap, error, meter, fresh=fresh, exchange=exchange)
 
     async def plain(
         self,

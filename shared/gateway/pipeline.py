@@ -153,7 +153,7 @@ class Pipeline:
         settings = self._services.settings
         refuse_routing(body)
         model = resolve(dialect.requested_model(body), exchange.today, overrides=settings.model_aliases)
-        model = auth.scoped(key, model)
+        model = self._services.upstream.recovery.as_served(auth.scoped(key, model))
         call = await self._admit(body, key, model, exchange, dialect, endpoint, memory)
         async with settled_on_failure(call.meter, dialect.render_error):
             return await (self._stream(call) if call.translation.stream else self._buffered(call))
@@ -231,7 +231,7 @@ class Pipeline:
 
     async def _counted(self, call: Call) -> AsyncGenerator[tuple[int, list[Event]]]:
         upstream, request = self._services.upstream, call.translation.request
-        tokens = await counted(upstream, request, call.model.id, call.exchange, call.media)
+        tokens = await counted(upstream, request, call.model, call.exchange, call.media)
         call.counted = Usage(prompt_tokens=tokens)
         for number in range(call.translation.choices):
             yield number, [End("length", "MAX_TOKENS", call.counted)]

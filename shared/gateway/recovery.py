@@ -7,17 +7,17 @@ the pool's retry budget.
 import asyncio
 import random
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from shared.errors import GatewayError
 from shared.gateway.context import Exchange
-from shared.gateway.fallback import FALL_BACK_ON, adapted
+from shared.gateway.fallback import FALL_BACK_ON, adapted, taken_over
 from shared.gateway.pool import CredentialPool
 from shared.gateway.repairs import REPAIRS, with_sentinels
 from shared.gateway.settings import Settings
 from shared.gateway.telemetry import log
 from shared.gemini.breaker import CIRCUIT_OPEN
-from shared.gemini.catalog import Capabilities, ResolvedModel
+from shared.gemini.catalog import Capabilities, ResolvedModel, capabilities_of
 from shared.gemini.errors import is_retryable
 from shared.gemini.types import GenerateContentRequest
 from shared.stores.protocols import Credential
@@ -64,8 +64,19 @@ class Recovery:
         self._gone: dict[str, str] = {}  # ids that answered 404, and what serves them now
 
     def begin(self, request: GenerateContentRequest, model: ResolvedModel, exchange: Exchange) -> Progress:
-        exchange.served = self._gone.get(model.id, model.id)
+        exchange.served = self.serving(model.id, model.fallback_on_404)
         return Progress(exchange.served, request, model.capabilities.thinking != "none")
+
+    def serving(self, model_id: str, fallback: str | None) -> str:
+        """What is sent for this id; nothing stands in for it without `fallback`, which a key may be unable to reach."""
+        return self._gone.get(model_id, model_id) if fallback is not None else model_id
+
+    def as_served(self, model: ResolvedModel) -> ResolvedModel:
+        """With the rules of the model that serves it now, where the upstream has withdrawn it."""
+        target = self.serving(model.id, model.fallback_on_404)
+        if target == model.id:
+            return model
+        return structs.replace(model, effective=target, capabilities=capabilities_of(target))
 
     async def recover(
         self,
@@ -78,7 +89,13 @@ class Recovery:
         """Prepare the next attempt; False where the error is final. `slot` is None where none could be chosen."""
         if slot is not None:
             await self.rest(error, progress, slot)
-            if self._moved(error, progress, model, exchange) or self._repair(error, progress):
+            if self.moved(error, progress, model.id, model.fallback_on_404):
+                exchange.served = progress.model_id
+                target = capabilities_of(progress.model_id)
+                progress.request = taken_over(progress.request, model.capabilities, target)
+                progress.thinking = target.thinking != "none"
+                return True
+            if self._repair(error, progress):
                 return True
             if await self.again(error, progress, exchange):
                 progress.retries += 1
@@ -98,12 +115,11 @@ class Recovery:
         if error.kind == "upstream_auth":
             await self._pool.refresh()
 
-    def _moved(self, error: GatewayError, progress: Progress, model: ResolvedModel, exchange: Exchange) -> bool:
+    def moved(self, error: GatewayError, progress: Progress, model_id: str, fallback: str | None) -> bool:
         """Google has withdrawn the model and names another; the process remembers it."""
-        target = model.fallback_on_404
-        if error.kind != "model_not_found" or target is None or progress.model_id != model.id:
+        if error.kind != "model_not_found" or fallback is None or progress.model_id != model_id:
             return False
-        self._gone[model.id] = progress.model_id = exchange.served = target
+        self._gone[model_id] = progress.model_id = fallback
         return True
 
     async def again(self, error: GatewayError, progress: Progress, exchange: Exchange) -> bool:

@@ -247,16 +247,16 @@ async def _answered(
 async def counted(
     upstream: Upstream,
     request: GenerateContentRequest,
-    model_id: str,
+    model: ResolvedModel,
     exchange: Exchange,
     media: RequestMedia | None,
 ) -> int:
     """`Upstream.count` of a request whose files the upstream can see. Links are left to the upstream: counting is free,
     and fetching is not."""
     if media is None:
-        return await upstream.count(request, model_id, exchange)
-    request = await media.ready(request, model_id, upstream, fetch=False)
-    return await upstream.count(request, model_id, exchange, media.credential_id)
+        return await upstream.count(request, model.id, exchange, fallback=model.fallback_on_404)
+    request = await media.ready(request, model.id, upstream, fetch=False)
+    return await upstream.count(request, model.id, exchange, media.credential_id, fallback=model.fallback_on_404)
 
 
 def _is_kept(uri: str) -> bool:

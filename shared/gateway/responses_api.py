@@ -101,12 +101,12 @@ class ResponsesApi:
         memory = await self._memory(body, key, exchange, dialect)
         settings = self._services.settings
         named = resolve(dialect.requested_model(body), exchange.today, overrides=settings.model_aliases)
-        model = auth.scoped(key, named)
+        model = self._services.upstream.recovery.as_served(auth.scoped(key, named))
         keeper = SignatureKeeper(self._services.signatures, key.acct, model, exchange.created)
         context = await self._pipeline.context(body, key, model, dialect, keeper, memory)
         asked = dialect.count_request(body, context)
         media = self._services.media(key, body, asked, exchange)
-        tokens = await self._counter.count(asked, model.id, exchange, media)
+        tokens = await self._counter.count(asked, model, exchange, media)
         return json_response(200, dialect.count_body(tokens))
 
     async def compact(self, request: Request, exchange: Exchange, dialect: StatefulDialect, endpoint: str) -> Response:
@@ -173,7 +173,7 @@ class ResponsesApi:
         """A body that cannot be translated is refused now and not found out later."""
         settings = self._services.settings
         named = resolve(dialect.requested_model(body), exchange.today, overrides=settings.model_aliases)
-        model = auth.scoped(key, named)
+        model = self._services.upstream.recovery.as_served(auth.scoped(key, named))
         keeper = SignatureKeeper(self._services.signatures, key.acct, model, exchange.created)
         dialect.to_gemini(body, await self._pipeline.context(body, key, model, dialect, keeper, memory))
 

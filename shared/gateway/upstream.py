@@ -31,6 +31,9 @@ _HOP_TIME_S = 60.0
 _COUNT_TIME_S = 20.0
 _SHOWS_NOTHING = frozenset({Start, LooseSignature, End})
 _BROKEN = frozenset({"upstream_interrupted", "upstream_truncated", "upstream_timeout"})
+_UNSAID = _BROKEN | {
+    "upstream_invalid_response"
+}  # the last is a reply without an object, or with none that can be read
 
 
 class Hop(Struct):
@@ -175,10 +178,11 @@ class Upstream:
                                         yield events
                                     if attempt.failure is not None:
                                         raise attempt.failure
-                            attempt.hop.wanted = self.follow(attempt.hop, attempt.reader, exchange)
+                            hop, reader = attempt.hop, attempt.reader
+                            hop.wanted = await self.goes_on(hop, reader, meter, fresh=attempt.fresh, exchange=exchange)
                         except GatewayError as error:
                             hop, reader, fresh = attempt.hop, attempt.reader, attempt.fresh
-                            if not await self.resume(hop, reader, error, fresh=fresh, exchange=exchange):
+                            if not await self.resume(hop, reader, error, meter, fresh=fresh, exchange=exchange):
                                 raise
                     events = attempt.close()
                 yield events
@@ -203,21 +207,30 @@ class Upstream:
         return slot
 
     async def count(
-        self, request: GenerateContentRequest, model_id: str, exchange: Exchange, credential_id: str | None = None
+        self,
+        request: GenerateContentRequest,
+        model_id: str,
+        exchange: Exchange,
+        credential_id: str | None = None,
+        *,
+        fallback: str | None = None,
     ) -> int:
-        """Prompt tokens by the upstream's own count, system instruction and tools included; retried like an answer."""
-        progress = Progress(model_id, {}, thinking=False)
-        # the plain form without `generateContentRequest` leaves system and tools out
-        body = {"generateContentRequest": {"model": f"models/{model_id}", **request}}
+        """Prompt tokens by the upstream's own count, system instruction and tools included; retried like an answer,
+        `fallback` being what counts where the model is gone."""
+        progress = Progress(self.recovery.serving(model_id, fallback), {}, thinking=False)
         while True:
             progress.attempts += 1
-            slot = await self.slot(model_id, progress.bad_slots, credential_id)
+            slot = await self.slot(progress.model_id, progress.bad_slots, credential_id)
             deadline = min(exchange.remaining_s, _COUNT_TIME_S)
+            # the plain form without `generateContentRequest` leaves system and tools out
+            body = {"generateContentRequest": {"model": f"models/{progress.model_id}", **request}}
             try:
-                answer = await self.client.call("countTokens", model_id, body, slot.key, deadline_s=deadline)
+                answer = await self.client.call("countTokens", progress.model_id, body, slot.key, deadline_s=deadline)
                 break
             except GatewayError as error:
                 await self.recovery.rest(error, progress, slot)
+                if self.recovery.moved(error, progress, model_id, fallback):
+                    continue
                 if not await self.recovery.again(error, progress, exchange):
                     error.retried = progress.retries > 0
                     raise
@@ -273,32 +286,46 @@ class Upstream:
             )
         )
 
-    def follow(self, hop: Hop, reader: Told, exchange: Exchange) -> bool:
+    async def goes_on(self, hop: Hop, reader: Told, meter: Meter, *, fresh: bool, exchange: Exchange) -> bool:
+        """Whether another call follows one whose bytes have ended. Without a word for its end it broke off as one whose
+        connection did; `fresh` is one that never spoke."""
+        if reader.hop_ended and not fresh:
+            return self.follow(hop, reader, meter, exchange)
+        error = GatewayError("upstream_truncated", "The upstream's reply ended before it was complete.")
+        return await self.resume(hop, reader, error, meter, fresh=fresh, exchange=exchange) and hop.wanted
+
+    def follow(self, hop: Hop, reader: Told, meter: Meter, exchange: Exchange) -> bool:
         """Whether another hop follows a whole one, which `hop` then is: only for a new token, and only if this one
         brought something."""
-        if reader.finish != "CONTINUATION" or not reader.hop_output_seen or not self.may_hop(hop, exchange):
+        if reader.finish != "CONTINUATION" or not reader.hop_output_seen:
             return False
         token = reader.continuation_token
-        if token is None or token == hop.token:
+        if token is None or token == hop.token or not self.may_hop(hop, reader, meter, exchange):
             return False
         hop.go_on(token)
         return True
 
-    def may_hop(self, hop: Hop, exchange: Exchange) -> bool:
-        return hop.number < self.settings.max_hops and exchange.remaining_s >= _HOP_TIME_S
-
-    async def resume(self, hop: Hop, reader: Told, error: GatewayError, *, fresh: bool, exchange: Exchange) -> bool:
-        """A long decode that broke: from its last checkpoint, if that covers all that was sent; a hop that was refused
-        is tried again, and then the answer ends where it is. False where the failure is final."""
-        if fresh:
-            hop.refusals += 1
-            again = is_retryable(error) and hop.refusals < MAX_ATTEMPTS
-            hop.wanted = again and await self.recovery.pause(hop.refusals, exchange)
-            return True
-        if error.kind not in _BROKEN or not reader.token_covers_output or not self.may_hop(hop, exchange):
+    def may_hop(self, hop: Hop, reader: Told, meter: Meter, exchange: Exchange) -> bool:
+        if hop.number >= self.settings.max_hops or exchange.remaining_s < _HOP_TIME_S:
             return False
-        hop.go_on(reader.continuation_token)
-        return True
+        return meter.covers_another([*reader.earlier_usages, reader.hop_usage], reader.model_version)
+
+    async def resume(
+        self, hop: Hop, reader: Told, error: GatewayError, meter: Meter, *, fresh: bool, exchange: Exchange
+    ) -> bool:
+        """A long decode that broke: from its last checkpoint, if that covers all that was sent; a hop that was refused
+        or said nothing is tried again, and where it never spoke the answer then ends where it is. False where the
+        failure is final."""
+        broken = error.kind in _BROKEN
+        if broken and not fresh and reader.token_covers_output and self.may_hop(hop, reader, meter, exchange):
+            hop.go_on(reader.continuation_token)
+            return True
+        if not fresh and (not broken or not hop.number or reader.hop_output_seen):
+            return False
+        hop.refusals += 1
+        again = (error.kind in _UNSAID or is_retryable(error)) and hop.refusals < MAX_ATTEMPTS
+        hop.wanted = again and await self.recovery.pause(hop.refusals, exchange)
+        return hop.wanted or fresh
 
 
 class _Whole:

@@ -115,6 +115,11 @@ class Told:
         return self._hop.finish
 
     @property
+    def hop_ended(self) -> bool:
+        """Whether the running hop has told how it ends."""
+        return self._hop.finish != "" or self._hop.prompt_blocked
+
+    @property
     def continuation_token(self) -> str | None:
         return self._hop.token
 

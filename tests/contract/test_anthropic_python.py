@@ -309,6 +309,14 @@ def test_a_search_beside_a_function(client, emulator):
 # counting and models
 
 
+def test_tokens_are_counted_for_a_model_that_google_has_closed(client, emulator):
+    emulator.set_state("gemini-2.5-flash-lite", "closed")
+    messages = [{"role": "user", "content": "closed"}]
+    for _ in range(2):
+        assert client.messages.count_tokens(model="gemini-2.5-flash-lite", messages=messages).input_tokens > 0
+    assert [row["status"] for row in emulator.requests] == [404, 200]  # and once only, as equal requests are
+
+
 def test_counts_follow_system_and_tools(client, emulator):
     plain = client.messages.count_tokens(model=FLASH, messages=[{"role": "user", "content": "foo"}])
     full = client.messages.count_tokens(

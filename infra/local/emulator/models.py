@@ -163,6 +163,7 @@ MODELS: dict[str, Model] = {
         Model("gemini-3.1-flash-tts-preview", 3.1, "tts", limits=_TTS, states=_dead("2026-11-17")),
         Model("gemini-2.5-flash-preview-tts", 2.5, "tts", limits=_TTS, states=_dead("2026-11-17"), streams=False),
         Model("gemini-2.5-pro-preview-tts", 2.5, "tts", limits=_TTS, states=_dead("2026-11-17"), streams=False),
+        Model("gemini-robotics-er-2-preview", 3.8, thinking=_MEDIUM, limits=(131_072, 65_536)),
         Model("gemini-3.5-transcribe", 3.5, limits=(98_304, 32_768)),
         Model("gemini-embedding-2", 0, "embedding", limits=(8_192, 1), dimensions=3072),
         Model("gemini-embedding-2-preview", 0, "embedding", limits=(8_192, 1), dimensions=3072),

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from shared.gemini.catalog import listed_models
+
 MODEL = "gemini-3.8-flash"
 
 
@@ -95,6 +97,13 @@ def test_the_clock_endpoint(upstream: Any, say: Any) -> None:
     assert upstream.send("POST", "/emulator/clock", {"now": "2026-12-02T00:00:00Z"}).json == {"now": at("2026-12-02")}
     assert upstream.unary("gemini-2.5-flash", say("x")).json["modelVersion"] == "gemini-3.5-flash-lite"
     assert upstream.send("POST", "/emulator/clock", {"now": "soon"}).status == 400
+
+
+def test_what_the_gateway_lists_is_served(upstream: Any) -> None:
+    """On a laptop without a key, a model from the list was not found."""
+    today = datetime.now(UTC).date()
+    served = {row["name"] for row in upstream.send("GET", "/v1beta/models?pageSize=1000").json["models"]}
+    assert {f"models/{info.id}" for info in listed_models(today)} <= served
 
 
 def test_models_listing_is_paged(upstream: Any) -> None:

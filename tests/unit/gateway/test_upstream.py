@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from datetime import date
 
 import pytest
+from msgspec import structs
 
 from shared.errors import GatewayError
 from shared.events import BlockDelta, End, Usage
@@ -98,15 +99,19 @@ class Exchange:
 
 class Meter:
     input_bound = 99
+    hops_paid = 99
 
     def __init__(self):
         self.outcome = Outcome()
 
+    def covers_another(self, hops, version):
+        return len(hops) < self.hops_paid
 
-async def ask(client, *, slots=("a",), model="gemini-3.6-flash", request=None, settings=None, secrets=None):
+
+async def ask(client, *, slots=("a",), model="gemini-3.6-flash", request=None, settings=None, secrets=None, meter=None):
     settings = settings or Settings(commit_after_s=0.05)
     pool = CredentialPool(secrets or Secrets(*slots), chance=random.Random(1))
-    meter = Meter()
+    meter = meter or Meter()
     upstream = Upstream(client, pool, settings)
     request = request or {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
     events = []
@@ -200,6 +205,50 @@ async def test_a_model_at_risk_falls_back_when_google_has_closed_it_and_stays_th
         async for _ in upstream.answer({"contents": []}, resolved, Exchange(), Meter()):
             pass
     assert [model for model, _, _ in client.asked] == ["gemini-2.5-pro", "gemini-3.8-flash", "gemini-3.8-flash"]
+
+
+GONE = GatewayError("model_not_found", "gone")
+
+
+async def test_the_successor_of_a_model_that_is_gone_is_asked_by_its_own_rules():
+    """By the rules of the one that is gone it refused every prefill, and every call without a signature once."""
+    client = Client(GONE, OK)
+    upstream = Upstream(client, CredentialPool(Secrets("a")), Settings())
+    resolved = resolve("gemini-2.5-flash", date(2026, 11, 21))
+    called = {"functionCall": {"name": "f", "args": {}}}
+    contents = [
+        {"role": "user", "parts": [{"text": "hi"}]},
+        {"role": "model", "parts": [called]},
+        {"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {}}}]},
+        {"role": "model", "parts": [{"text": "so"}]},
+    ]
+    request = {"contents": contents, "generationConfig": {"temperature": 0.5, "responseLogprobs": True}}
+    assert upstream.recovery.as_served(resolved) is resolved
+    async for _ in upstream.answer(request, resolved, Exchange(), Meter()):
+        pass
+    assert client.asked[0][1] == request
+    taken = client.asked[1][1]
+    assert [content["role"] for content in taken["contents"]] == ["user", "model", "user", "model", "user"]
+    assert "thoughtSignature" in taken["contents"][1]["parts"][0]
+    assert not taken["generationConfig"]
+    served = upstream.recovery.as_served(resolved)
+    assert (served.id, served.effective) == (resolved.id, "gemini-3.5-flash-lite")
+    assert served.capabilities == resolve("gemini-3.5-flash-lite", date(2026, 11, 21)).capabilities
+
+
+async def test_a_successor_that_a_key_may_not_reach_never_answers_it():
+    """What another key's call found out changes nothing for it."""
+    client = Client(GONE, OK, GONE)
+    upstream = Upstream(client, CredentialPool(Secrets("a")), Settings())
+    resolved = resolve("gemini-2.5-flash", date(2026, 11, 21))
+    bound = structs.replace(resolved, fallback_on_404=None)
+    async for _ in upstream.answer({"contents": []}, resolved, Exchange(), Meter()):
+        pass
+    assert upstream.recovery.as_served(bound) is bound
+    with pytest.raises(GatewayError) as caught:
+        async for _ in upstream.answer({"contents": []}, bound, Exchange(), Meter()):
+            pass
+    assert (caught.value.kind, client.asked[-1][0]) == ("model_not_found", "gemini-2.5-flash")
 
 
 async def test_an_unknown_model_upstream_is_final():
@@ -325,6 +374,18 @@ async def test_hops_end_at_the_limit_with_what_there_is():
     assert (text(events), error, events[-1].finish) == ("0 1 2 ", None, "continuation")
 
 
+async def test_hops_end_where_the_budget_does():
+    hops = [[chunk({"text": f"{i} "}, finish="CONTINUATION", continuationToken=f"t{i}")] for i in range(4)]
+    meter = Meter()
+    meter.hops_paid = 2
+    events, error, _ = await ask(Client(*hops), model="gemini-4-argon", meter=meter)
+    assert (text(events), error, events[-1].finish) == ("0 1 ", None, "continuation")
+    meter = Meter()
+    meter.hops_paid = 1
+    _, error, _ = await ask(Client(COVERED, TWO), model="gemini-4-argon", meter=meter)
+    assert error.kind == "upstream_truncated"
+
+
 async def test_a_hop_that_brings_nothing_or_repeats_its_token_is_the_last():
     one = chunk({"text": "one "}, finish="CONTINUATION", continuationToken="dDE=")
     same = chunk({"text": "two"}, finish="CONTINUATION", continuationToken="dDE=")
@@ -362,6 +423,46 @@ async def test_a_long_decode_that_breaks_goes_on_from_a_checkpoint_that_covers_w
     ]
     _, error, _ = await ask(Client(uncovered, OK), model="gemini-4-argon")
     assert error.kind == "upstream_interrupted"
+
+
+COVERED = [chunk({"text": "one "}), chunk({"text": ""}, continuationToken="dDE=")]
+HOP = [chunk({"text": "one "}, finish="CONTINUATION", continuationToken="dDE=")]
+SILENT = chunk({"text": ""})
+TWO = [chunk({"text": "two"}, finish="STOP")]
+
+
+@pytest.mark.parametrize(
+    "hops",
+    [
+        [COVERED],
+        [[chunk({"text": "one "}, continuationToken="dDE=")]],
+        [HOP, []],
+        [HOP, [SILENT]],
+        [HOP, [SILENT, INTERRUPTED]],
+        [HOP, [], [SILENT]],
+    ],
+)
+async def test_a_hop_that_ends_without_a_word_goes_on_where_nothing_is_lost(monkeypatch, hops):
+    """From the checkpoint that covers all that was sent, or from its start where it said nothing."""
+    monkeypatch.setattr("shared.gateway.recovery._BACKOFF_S", 0.001)
+    client = Client(*hops, TWO)
+    events, error, _ = await ask(client, model="gemini-4-argon")
+    assert (text(events), error, events[-1].finish) == ("one two", None, "stop")
+    assert {body["continuationToken"] for _, body, _ in client.asked[1:]} == {"dDE="}
+
+
+async def test_a_hop_that_ends_without_a_word_is_cut_off_where_something_is_lost(monkeypatch):
+    monkeypatch.setattr("shared.gateway.recovery._BACKOFF_S", 0.001)
+    for hops in (
+        [HOP, [chunk({"text": "tw"})]],
+        [HOP, [SILENT], [SILENT], [SILENT]],
+        [[*COVERED, chunk({"text": "x"})]],
+    ):
+        _, error, _ = await ask(Client(*hops, TWO), model="gemini-4-argon")
+        assert error.kind == "upstream_truncated"
+    blocked = {"promptFeedback": {"blockReason": "SAFETY"}}
+    events, error, _ = await ask(Client(HOP, [blocked], TWO), model="gemini-4-argon")
+    assert (error, events[-1].finish) == (None, "blocked")
 
 
 async def test_a_hop_that_is_refused_ends_the_answer_where_it_is(monkeypatch):
@@ -476,3 +577,15 @@ async def test_a_count_is_retried_like_an_answer(monkeypatch):
     with pytest.raises(GatewayError) as caught:
         await count(GatewayError("invalid_request", "x"))
     assert not caught.value.retried
+
+
+async def test_the_successor_of_a_model_that_is_gone_counts_for_it():
+    client = Counting(GONE, {"totalTokens": 7}, {"totalTokens": 8}, GONE)
+    upstream = Upstream(client, CredentialPool(Secrets("a")), Settings())
+    model, successor = "gemini-2.5-flash", "gemini-3.5-flash-lite"
+    for total in (7, 8):
+        assert await upstream.count({"contents": []}, model, Exchange(), fallback=successor) == total
+    with pytest.raises(GatewayError):
+        await upstream.count({"contents": []}, model, Exchange())
+    assert [asked for asked, *_ in client.asked] == [model, successor, successor, model]
+    assert client.asked[1][1]["generateContentRequest"]["model"] == f"models/{successor}"

@@ -62,10 +62,11 @@ class Ledger:
     def __init__(self) -> None:
         self.admissions: list[Admission] = []
         self.rows: list[Settlement] = []
+        self.limits = LimitState()
 
     async def admit(self, admission):
         self.admissions.append(admission)
-        return Admitted(LimitState())
+        return Admitted(self.limits)
 
     async def settle(self, settlement):
         self.rows.append(settlement)

@@ -7,6 +7,7 @@ import pytest
 from infra.local.emulator import answers
 from infra.local.emulator.faults import Playback, Write
 from shared.gateway.settings import Settings
+from shared.limit_state import LimitState
 from tests.unit.gemini_native.conftest import opened
 
 MODEL = "/v1beta/models/gemini-4-argon"
@@ -153,3 +154,40 @@ async def test_a_hop_that_broke_leaves_no_earlier_ending(world, monkeypatch):
     got = await world.post(f"{MODEL}:streamGenerateContent?alt=sse", say())
     assert len(calls) == 3 and b"CONTINUATION" not in got.content
     assert b'"error"' in got.content
+
+
+COVERED = [chunk("one "), chunk("two", continuationToken="dDE=")]
+
+
+@pytest.mark.parametrize("query", ["", "?alt=sse"])
+@pytest.mark.parametrize("hops", [[COVERED], [FIRST, []], [FIRST, [chunk("")]], [FIRST, [], [chunk("")]]])
+async def test_a_hop_that_ends_without_a_word_goes_on_where_nothing_is_lost(world, monkeypatch, query, hops):
+    monkeypatch.setattr("shared.gateway.recovery._BACKOFF_S", 0.001)
+    calls = play(monkeypatch, query, *((200, hop) for hop in hops), (200, [chunk(" three", "STOP")]))
+    got = await world.post(f"{MODEL}:streamGenerateContent{query}", say())
+    chunks = got.events if query else got.json
+    assert text_of(chunks) == "one two three" and len(calls) == len(hops) + 1
+    assert [one["candidates"][0].get("finishReason") for one in chunks][-1] == "STOP"
+
+
+async def test_a_hop_that_says_nothing_is_asked_for_three_times(world, monkeypatch):
+    monkeypatch.setattr("shared.gateway.recovery._BACKOFF_S", 0.001)
+    calls = play(monkeypatch, "?alt=sse", (200, FIRST), (200, [chunk("")]))
+    got = await world.post(f"{MODEL}:streamGenerateContent?alt=sse", say())
+    assert len(calls) == 4 and b'"error"' in got.content
+
+
+@pytest.mark.parametrize(("left_nano", "calls_paid"), [(None, 5), (10**10, 5), (8 * 10**8, 2), (0, 1)])
+async def test_hops_end_where_a_hard_budget_does(world, monkeypatch, left_nano, calls_paid):
+    """Each reads 100,000 tokens for $0.20 and writes 10,000 for $0.10; what is left lies behind the reservation."""
+    usage = {"promptTokenCount": 100_000, "candidatesTokenCount": 10_000, "totalTokenCount": 110_000}
+    hops = [
+        (200, [chunk("x ", "CONTINUATION", continuationToken=f"t{i}") | {"usageMetadata": usage, "modelVersion": ""}])
+        for i in range(6)
+    ]
+    world.ledger.limits = LimitState(budget_remaining_nano=left_nano)
+    calls = play(monkeypatch, "?alt=sse", *hops)
+    got = await world.post(f"{MODEL}:streamGenerateContent?alt=sse", say())
+    assert len(calls) == calls_paid
+    assert got.events[-1]["candidates"][0]["finishReason"] == "CONTINUATION"
+    assert world.row.cost_nano == calls_paid * 300_000_000

@@ -159,6 +159,16 @@ async def test_a_model_that_the_upstream_has_withdrawn_runs_as_its_successor(wor
     assert [row["status"] for row in world.sent] == [404, 200, 200]
 
 
+async def test_a_model_that_the_upstream_has_withdrawn_is_prefilled_as_its_successor_is(world):
+    world.emulator.set_state("gemini-2.5-flash", "closed")
+    body = say()
+    body["contents"].append({"role": "model", "parts": [{"text": "Echo"}]})
+    for _ in range(2):
+        got = await world.post("/v1beta/models/gemini-2.5-flash:generateContent", body)
+        assert got.status == 200
+    assert [row["status"] for row in world.sent] == [404, 200, 200]
+
+
 async def test_a_missing_signature_is_repaired_once(world):
     call = {"functionCall": {"name": "f", "args": {}}}
     result = {"functionResponse": {"name": "f", "response": {"x": 1}}}
