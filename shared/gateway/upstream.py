@@ -31,9 +31,7 @@ _HOP_TIME_S = 60.0
 _COUNT_TIME_S = 20.0
 _SHOWS_NOTHING = frozenset({Start, LooseSignature, End})
 _BROKEN = frozenset({"upstream_interrupted", "upstream_truncated", "upstream_timeout"})
-_UNSAID = _BROKEN | {
-    "upstream_invalid_response"
-}  # the last is a reply without an object, or with none that can be read
+_UNSAID = _BROKEN | {"upstream_invalid_response"}  # the last is a reply without an object that can be read
 
 
 class Hop(Struct):
