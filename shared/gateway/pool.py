@@ -15,7 +15,7 @@ from shared.errors import ErrorKind, GatewayError
 from shared.gateway.quota_day import seconds_to_reset
 from shared.gateway.retry_budget import RetryBudget
 from shared.gateway.telemetry import hide, log
-from shared.gemini.errors import QuotaError
+from shared.gemini.errors import DENIED, QuotaError
 from shared.stores.protocols import Cooldown, CooldownStore, Credential, SecretStore, StoreUnavailable
 
 _DEFAULT_COOLDOWN_S = 5.0
@@ -96,6 +96,8 @@ class CredentialPool:
         quota_id = error.quota_id if isinstance(error, QuotaError) else ""
         if error.kind == "upstream_auth":
             owner, place, wait = slot.id, _EVERYTHING, _BAD_KEY_COOLDOWN_S
+            if error.reason == DENIED:
+                place, wait = _Place(model or _NO_MODEL, ""), _DEFAULT_COOLDOWN_S
             log("credential_refused", level=40, credential=slot.id, reason=error.reason)
         elif error.kind == "upstream_quota":
             wait = _SPENT_COOLDOWN_S if error.reason == "spent" else seconds_to_reset(self._now())

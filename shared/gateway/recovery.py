@@ -18,7 +18,7 @@ from shared.gateway.settings import Settings
 from shared.gateway.telemetry import log
 from shared.gemini.breaker import CIRCUIT_OPEN
 from shared.gemini.catalog import Capabilities, ResolvedModel
-from shared.gemini.errors import is_retryable
+from shared.gemini.errors import DENIED, is_retryable
 from shared.gemini.types import GenerateContentRequest
 from shared.stores.protocols import Credential
 
@@ -92,8 +92,11 @@ class Recovery:
         progress.bad_slots.add(slot.id)
         vague = error.kind == "upstream_rate_limited" and error.retry_after is None
         again = vague and progress.attempts < MAX_ATTEMPTS
-        if again and not await self._pool.has_another(progress.model_id, progress.bad_slots):
-            return  # this very call tries it again, after a moment
+        # tried again by this very call, after a moment; or refused what is asked for, and not the credential
+        if (again or error.reason == DENIED) and not await self._pool.has_another(
+            progress.model_id, progress.bad_slots
+        ):
+            return
         self._pool.rest(slot, progress.model_id, error)
         if error.kind == "upstream_auth":
             await self._pool.refresh()

@@ -23,6 +23,7 @@ _RETRYABLE: frozenset[ErrorKind] = frozenset(
     }
 )
 
+DENIED = "denied"  # reason of an `upstream_auth` that may as well be about what the request names
 _OWN_FAULT = "The upstream refused the gateway's access. This is not a fault of the request."
 _MESSAGE_LIMIT = 1000
 _BODY_LIMIT = 1024 * 1024
@@ -72,6 +73,9 @@ _TOO_LARGE = r"(?i)payload size exceeds|request (entity )?too large|exceeds the 
 _NO_MODEL = r"(?is)models?[/ ].*(not found|not supported|no longer available)|publisher model"
 _SPENT = r"(?i)limit: 0\b|spend(ing)? cap|credits are depleted|billing account"
 _FOREIGN_OBJECT = r"(?i)access the file|cached ?content|corpus|permission to access"
+
+# All that Google says of a video that is private, too; of a credential it says more.
+_NO_PERMISSION = "The caller does not have permission"
 
 
 def from_response(status: int, body: bytes) -> GatewayError:
@@ -140,7 +144,7 @@ def _judge(status: int, envelope: Mapping[str, Any] | None) -> GatewayError:
         case 401:
             return GatewayError("upstream_auth", _OWN_FAULT, reason="credentials")
         case 403:
-            return _forbidden(message)
+            return _forbidden(error, message)
         case 404:
             return _not_found(message)
         case 413:
@@ -169,9 +173,11 @@ def _bad_request(error: Mapping[str, Any], message: str) -> GatewayError:
     return GatewayError("invalid_request", shown, param=_param(details, message), reason=reason)
 
 
-def _forbidden(message: str) -> GatewayError:
+def _forbidden(error: Mapping[str, Any], message: str) -> GatewayError:
     if re.search(_FOREIGN_OBJECT, message):
         return GatewayError("not_found", "The file or cached content does not exist or is not accessible.")
+    if message.startswith(_NO_PERMISSION) and not any("reason" in detail for detail in _details(error)):
+        return GatewayError("upstream_auth", _OWN_FAULT, reason=DENIED)
     reason = "leaked" if "leaked" in message.lower() else "forbidden"
     return GatewayError("upstream_auth", _OWN_FAULT, reason=reason)
 

@@ -16,6 +16,7 @@ from shared.gateway.pool import CredentialPool
 from shared.gateway.settings import Settings
 from shared.gateway.upstream import Upstream
 from shared.gemini.catalog import resolve
+from shared.gemini.errors import DENIED
 from shared.gemini.pricing import cost_nano, price_of
 from shared.stores.protocols import Credential, KeyRecord
 
@@ -103,9 +104,9 @@ class Meter:
         self.outcome = Outcome()
 
 
-async def ask(client, *, slots=("a",), model="gemini-3.6-flash", request=None, settings=None, secrets=None):
+async def ask(client, *, slots=("a",), model="gemini-3.6-flash", request=None, settings=None, secrets=None, pool=None):
     settings = settings or Settings(commit_after_s=0.05)
-    pool = CredentialPool(secrets or Secrets(*slots), chance=random.Random(1))
+    pool = pool or CredentialPool(secrets or Secrets(*slots), chance=random.Random(1))
     meter = Meter()
     upstream = Upstream(client, pool, settings)
     request = request or {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
@@ -173,6 +174,17 @@ async def test_a_refused_credential_rests_and_the_next_one_serves():
     assert {credential for _, _, credential in client.asked} == {"upstream-a", "upstream-b"}
     _, error, _ = await ask(Client(GatewayError("upstream_auth", "bad key")))
     assert error.kind == "upstream_auth"
+
+
+@pytest.mark.parametrize("slots", [("a",), ("a", "b"), ("a", "b", "c", "d")])
+async def test_a_request_that_every_credential_is_denied_leaves_the_others_one(slots):
+    denied = GatewayError("upstream_auth", "x", reason=DENIED)
+    pool = CredentialPool(Secrets(*slots), chance=random.Random(1))
+    client = Client(*[denied] * min(len(slots), 3), OK)
+    _, error, _ = await ask(client, pool=pool)
+    assert error.kind == "upstream_auth"
+    events, error, _ = await ask(client, pool=pool)
+    assert (text(events), error) == ("fine", None)
 
 
 async def test_a_minute_quota_is_waited_out_only_if_the_wait_is_short():
