@@ -23,6 +23,7 @@ _RETRYABLE: frozenset[ErrorKind] = frozenset(
     }
 )
 
+NO_ANSWER = "status"  # reason of an `upstream_invalid_response` to which no 200 was said
 DENIED = "denied"  # reason of an `upstream_auth` that may as well be about what the request names
 _OWN_FAULT = "The upstream refused the gateway's access. This is not a fault of the request."
 _MESSAGE_LIMIT = 1000
@@ -134,7 +135,7 @@ def _judge(status: int, envelope: Mapping[str, Any] | None) -> GatewayError:
         if status == 429:
             return GatewayError("upstream_rate_limited", _waiting(None))
         if status != 413:
-            return GatewayError("upstream_invalid_response", f"The upstream answered {status} in an unknown form.")
+            return _unexpected(f"The upstream answered {status} in an unknown form.")
     error = envelope or {}
     said = error.get("message")
     message = said if isinstance(said, str) else ""
@@ -216,7 +217,11 @@ def _broken(status: int, message: str) -> GatewayError:
             return GatewayError("upstream_unreachable", "The upstream could not be reached.")
         case 503 | 529:
             return GatewayError("upstream_overloaded", shown or "The upstream is overloaded. Please try again later.")
-    return GatewayError("upstream_invalid_response", f"The upstream answered with the unexpected status {status}.")
+    return _unexpected(f"The upstream answered with the unexpected status {status}.")
+
+
+def _unexpected(message: str) -> GatewayError:
+    return GatewayError("upstream_invalid_response", message, reason=NO_ANSWER)
 
 
 def redact(message: str) -> str:

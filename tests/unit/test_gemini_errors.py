@@ -96,14 +96,14 @@ def test_recorded_errors(path: Path) -> None:
         (413, "Too large", "request_too_large", None),
         (429, "Resource has been exhausted (e.g. check quota).", "upstream_rate_limited", None),
         (429, "Your project has exceeded its monthly spending cap.", "upstream_quota", "spent"),
-        (499, "The operation was cancelled.", "upstream_invalid_response", None),
+        (499, "The operation was cancelled.", "upstream_invalid_response", "status"),
         (500, "An internal error has occurred. Please retry or report", "upstream_internal", None),
         (502, "Bad Gateway", "upstream_unreachable", None),
         (503, "This model is currently experiencing high demand.", "upstream_overloaded", None),
         (504, "Deadline expired before operation could complete.", "upstream_timeout", None),
         (529, "", "upstream_overloaded", None),
-        (302, "", "upstream_invalid_response", None),
-        (418, "", "upstream_invalid_response", None),
+        (302, "", "upstream_invalid_response", "status"),
+        (418, "", "upstream_invalid_response", "status"),
     ],
 )
 def test_every_row_of_the_table(code: int, message: str, kind: str, reason: str | None) -> None:

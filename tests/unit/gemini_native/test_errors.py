@@ -59,6 +59,33 @@ async def test_a_refusal_of_the_upstream_keeps_its_meaning_and_costs_nothing(wor
     assert (world.row.status, world.row.cost_nano, world.row.state) == (status, 0, "void")
 
 
+@pytest.mark.parametrize("body", ['{"candidates": [{"con', "[1]", "", "<html>"])
+@pytest.mark.parametrize("method", ["generateContent", "streamGenerateContent?alt=sse", "streamGenerateContent"])
+async def test_a_200_that_cannot_be_read_costs_its_prompt(world, method, body):
+    kind = "text/event-stream" if "alt=sse" in method else "application/json"
+    text = f"data: {body}\r\n\r\n" if "alt=sse" in method and body else body
+    world.emulator.script({"raw": {"type": kind, "body": text}})
+    got = await world.post(f"{MODEL}:{method}", SAY)
+    assert got.status == 502
+    row = world.row
+    assert (row.status, row.state, row.estimated, row.output_tokens) == (502, "estimated", True, 0)
+    assert row.input_tokens > 0 and row.cost_nano > 0
+
+
+@pytest.mark.parametrize("step", [{"cut_after": 1}, {"reset_after": 1}])
+async def test_a_plain_answer_that_breaks_off_costs_its_prompt(world, step):
+    world.emulator.script(step)
+    got = await world.post(f"{MODEL}:generateContent", SAY)
+    assert got.status == 502
+    assert (world.row.state, world.row.output_tokens) == ("estimated", 0) and world.row.cost_nano > 0
+
+
+async def test_another_status_costs_nothing(world):
+    world.emulator.script({"raw": {"status": 302, "body": ""}})
+    got = await world.post(f"{MODEL}:generateContent", SAY)
+    assert (got.status, world.row.state, world.row.cost_nano) == (502, "void", 0)
+
+
 async def test_a_passing_trouble_is_tried_again(world):
     world.emulator.script({"error": 503}, {"text": "fine"})
     got = await world.post(f"{MODEL}:streamGenerateContent?alt=sse", SAY)
