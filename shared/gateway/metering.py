@@ -123,6 +123,9 @@ class Meter:
     async def admit(self) -> LimitState:
         """Reserve the estimate, or raise the refusal in the words of a GatewayError."""
         key, exchange = self._key, self._exchange
+        if key.max_output_tokens == 0 and self._model.capabilities.output_limit:
+            message = "This API key may not generate anything: its `max_output_tokens` is 0."
+            raise GatewayError("feature_not_allowed", message)
         admission = Admission(
             acct=key.acct,
             kid=key.kid,
