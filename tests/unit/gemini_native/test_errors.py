@@ -31,6 +31,11 @@ def test_details_tell_how_long_and_where():
     assert bad["fieldViolations"] == [{"field": "contents[0].parts", "description": "No."}]
 
 
+@pytest.mark.parametrize("kind", ["idempotency_running", "idempotency_done", "idempotency_mismatch"])
+def test_a_repeated_request_is_not_to_be_repeated_again(kind):
+    assert render_error(GatewayError(kind, "Again."), "id")[2]["x-should-retry"] == "false"
+
+
 def test_what_cannot_exist_is_unimplemented():
     status, body, _ = render_error(unimplemented("Live"), "id")
     assert (status, body["error"]["status"]) == (501, "UNIMPLEMENTED")
