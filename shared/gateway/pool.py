@@ -80,12 +80,16 @@ class CredentialPool:
             return ready[0]
         if ready:
             return self._chance.choices(ready, weights=[max(slot.weight, 1) for slot in ready])[0]
-        rests = [rest for slot in slots if (rest := self._rest_of(slot, model))]
-        raise _none_left(rests)
+        raise _none_left(self._rests(slots, model))
 
     async def has_another(self, model: str, exclude: Collection[str]) -> bool:
         """Whether `choose` would find one."""
         return bool(self._ready(await self._slots(), model, exclude))
+
+    async def wait(self, model: str) -> float | None:
+        """Seconds until a credential is ready that a quota keeps from the model; None where one is, or none will be."""
+        slots = await self._slots()
+        return None if self._ready(slots, model, ()) else _none_left(self._rests(slots, model)).retry_after
 
     async def has(self, credential_id: str) -> bool:
         """Whether the credential is in use, resting or not."""
@@ -141,6 +145,9 @@ class CredentialPool:
 
     def _ready(self, slots: Sequence[Credential], model: str, exclude: Collection[str]) -> list[Credential]:
         return [slot for slot in slots if slot.id not in exclude and self._rest_of(slot, model) is None]
+
+    def _rests(self, slots: Sequence[Credential], model: str) -> list[Rest]:
+        return [rest for slot in slots if (rest := self._rest_of(slot, model))]
 
     def _rest_of(self, slot: Credential, model: str) -> Rest | None:
         """(seconds left, why) of the longest rest, or None."""

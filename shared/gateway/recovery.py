@@ -25,7 +25,8 @@ from shared.stores.protocols import Credential
 MAX_ATTEMPTS = 3
 _BACKOFF_S, _BACKOFF_CAP_S = 0.25, 4.0
 _MIN_TIME_S = 2.0
-_SLOT_TROUBLE = frozenset({"upstream_auth", "upstream_quota", "upstream_rate_limited"})
+_QUOTAS = frozenset({"upstream_quota", "upstream_rate_limited"})
+_SLOT_TROUBLE = _QUOTAS | {"upstream_auth"}
 
 
 class AskAgain(Exception):
@@ -84,7 +85,11 @@ class Recovery:
                 progress.retries += 1
                 return True
         error.retried = progress.retries > 0
-        return self._fall_back(error, progress, model, exchange)
+        if self._fall_back(error, progress, model, exchange):
+            return True
+        if error.kind in _QUOTAS and error.retry_after is None:
+            error.retry_after = await self._pool.wait(progress.model_id)
+        return False
 
     async def rest(self, error: GatewayError, progress: Progress, slot: Credential) -> None:
         if error.kind not in _SLOT_TROUBLE:

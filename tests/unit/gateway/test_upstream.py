@@ -203,6 +203,18 @@ async def test_a_day_quota_is_never_retried_on_the_same_credential():
     assert (error.kind, len(client.asked)) == ("upstream_quota", 1)
 
 
+async def test_who_meets_the_quota_first_is_told_the_wait_as_those_after_are(monkeypatch):
+    monkeypatch.setattr("shared.gateway.recovery._BACKOFF_S", 0.001)
+    for kind, most in (("upstream_rate_limited", 5), ("upstream_quota", 25 * 3600)):
+        pool = CredentialPool(Secrets("a", "b"), chance=random.Random(1))
+        client = Client(*[GatewayError(kind, "x")] * 9)
+        _, first, _ = await ask(client, pool=pool)
+        _, second, _ = await ask(client, pool=pool)
+        assert (first.kind, second.kind) == (kind, kind)
+        assert second.retry_after <= first.retry_after <= most
+        assert first.retry_after - second.retry_after < 1
+
+
 async def test_a_model_at_risk_falls_back_when_google_has_closed_it_and_stays_there():
     client = Client(GatewayError("model_not_found", "gone"), OK, OK)
     pool = CredentialPool(Secrets("a"))
