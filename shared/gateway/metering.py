@@ -16,6 +16,7 @@ from shared.gateway.limits import period_of, refusal, unlimited
 from shared.gateway.settings import Settings
 from shared.gateway.telemetry import log, record, redact, upstream_error
 from shared.gemini.catalog import ResolvedModel
+from shared.gemini.errors import NO_ANSWER
 from shared.gemini.pricing import PRICE_VERSION, Price, cost_nano, price_of
 from shared.limit_state import LimitState
 from shared.stores.protocols import (
@@ -32,6 +33,7 @@ from shared.stores.protocols import (
 )
 
 _GRACE_S = 60
+_BEGUN = frozenset({"upstream_invalid_response", "upstream_interrupted"})
 
 RenderError = Callable[[GatewayError, str], tuple[int, Mapping[str, Any], Mapping[str, str]]]
 _NANO = 1_000_000_000
@@ -122,6 +124,9 @@ class Meter:
     async def admit(self) -> LimitState:
         """Reserve the estimate, or raise the refusal in the words of a GatewayError."""
         key, exchange = self._key, self._exchange
+        if key.max_output_tokens == 0 and self._model.capabilities.output_limit:
+            message = "This API key may not generate anything: its `max_output_tokens` is 0."
+            raise GatewayError("feature_not_allowed", message)
         admission = Admission(
             acct=key.acct,
             kid=key.kid,
@@ -224,13 +229,24 @@ class Meter:
             found[project] = found.get(project, 0) + cost
         return {project: cost for project, cost in found.items() if project and cost}
 
-    def _state(self, usage: Usage | None) -> RowState:
+    def _unread(self) -> bool:
+        """Whether the upstream began an answer of which nothing could be read: its prompt at least is paid for."""
+        outcome, error = self.outcome, self.outcome.error
+        if not outcome.called or outcome.calls or error is None:
+            return False
+        return error.kind in _BEGUN and error.reason != NO_ANSWER
+
+    def _state(self, usage: Usage | None, unread: bool) -> RowState:
         if usage is None:
             return "void"
+        if unread and self.outcome.status >= 400:
+            return "estimated"
         return "partial" if self.outcome.error else "estimated" if usage.estimated else "done"
 
     def settlement(self) -> Settlement:
         outcome, exchange, key = self.outcome, self._exchange, self._key
+        if unread := self._unread():
+            outcome.calls[outcome.attempts] = Usage(prompt_tokens=self.input_bound, estimated=True)
         known, costs = outcome.usage, self._costs()
         usage = known or Usage()
         guessed = known is not None and self._price(outcome.model_version)[1]
@@ -241,7 +257,7 @@ class Meter:
             nonce=exchange.nonce,
             day=exchange.day,
             ts_ms=exchange.started_ms,
-            state=self._state(known),
+            state=self._state(known, unread),
             dialect=self._dialect,
             endpoint=self._endpoint,
             stream=self._stream,

@@ -15,7 +15,7 @@ from shared.errors import ErrorKind, GatewayError
 from shared.gateway.quota_day import seconds_to_reset
 from shared.gateway.retry_budget import RetryBudget
 from shared.gateway.telemetry import hide, log
-from shared.gemini.errors import QuotaError
+from shared.gemini.errors import DENIED, QuotaError
 from shared.stores.protocols import Cooldown, CooldownStore, Credential, SecretStore, StoreUnavailable
 
 _DEFAULT_COOLDOWN_S = 5.0
@@ -80,12 +80,16 @@ class CredentialPool:
             return ready[0]
         if ready:
             return self._chance.choices(ready, weights=[max(slot.weight, 1) for slot in ready])[0]
-        rests = [rest for slot in slots if (rest := self._rest_of(slot, model))]
-        raise _none_left(rests)
+        raise _none_left(self._rests(slots, model))
 
     async def has_another(self, model: str, exclude: Collection[str]) -> bool:
         """Whether `choose` would find one."""
         return bool(self._ready(await self._slots(), model, exclude))
+
+    async def wait(self, model: str) -> float | None:
+        """Seconds until a credential is ready that a quota keeps from the model; None where one is, or none will be."""
+        slots = await self._slots()
+        return None if self._ready(slots, model, ()) else _none_left(self._rests(slots, model)).retry_after
 
     async def has(self, credential_id: str) -> bool:
         """Whether the credential is in use, resting or not."""
@@ -96,6 +100,8 @@ class CredentialPool:
         quota_id = error.quota_id if isinstance(error, QuotaError) else ""
         if error.kind == "upstream_auth":
             owner, place, wait = slot.id, _EVERYTHING, _BAD_KEY_COOLDOWN_S
+            if error.reason == DENIED:
+                place, wait = _Place(model or _NO_MODEL, ""), _DEFAULT_COOLDOWN_S
             log("credential_refused", level=40, credential=slot.id, reason=error.reason)
         elif error.kind == "upstream_quota":
             wait = _SPENT_COOLDOWN_S if error.reason == "spent" else seconds_to_reset(self._now())
@@ -139,6 +145,9 @@ class CredentialPool:
 
     def _ready(self, slots: Sequence[Credential], model: str, exclude: Collection[str]) -> list[Credential]:
         return [slot for slot in slots if slot.id not in exclude and self._rest_of(slot, model) is None]
+
+    def _rests(self, slots: Sequence[Credential], model: str) -> list[Rest]:
+        return [rest for slot in slots if (rest := self._rest_of(slot, model))]
 
     def _rest_of(self, slot: Credential, model: str) -> Rest | None:
         """(seconds left, why) of the longest rest, or None."""

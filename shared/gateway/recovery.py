@@ -18,14 +18,15 @@ from shared.gateway.settings import Settings
 from shared.gateway.telemetry import log
 from shared.gemini.breaker import CIRCUIT_OPEN
 from shared.gemini.catalog import Capabilities, ResolvedModel, capabilities_of
-from shared.gemini.errors import is_retryable
+from shared.gemini.errors import DENIED, is_retryable
 from shared.gemini.types import GenerateContentRequest
 from shared.stores.protocols import Credential
 
 MAX_ATTEMPTS = 3
 _BACKOFF_S, _BACKOFF_CAP_S = 0.25, 4.0
 _MIN_TIME_S = 2.0
-_SLOT_TROUBLE = frozenset({"upstream_auth", "upstream_quota", "upstream_rate_limited"})
+_QUOTAS = frozenset({"upstream_quota", "upstream_rate_limited"})
+_SLOT_TROUBLE = _QUOTAS | {"upstream_auth"}
 
 
 class AskAgain(Exception):
@@ -101,7 +102,11 @@ class Recovery:
                 progress.retries += 1
                 return True
         error.retried = progress.retries > 0
-        return self._fall_back(error, progress, model, exchange)
+        if self._fall_back(error, progress, model, exchange):
+            return True
+        if error.kind in _QUOTAS and error.retry_after is None:
+            error.retry_after = await self._pool.wait(progress.model_id)
+        return False
 
     async def rest(self, error: GatewayError, progress: Progress, slot: Credential) -> None:
         if error.kind not in _SLOT_TROUBLE:
@@ -109,8 +114,11 @@ class Recovery:
         progress.bad_slots.add(slot.id)
         vague = error.kind == "upstream_rate_limited" and error.retry_after is None
         again = vague and progress.attempts < MAX_ATTEMPTS
-        if again and not await self._pool.has_another(progress.model_id, progress.bad_slots):
-            return  # this very call tries it again, after a moment
+        # tried again by this very call, after a moment; or refused what is asked for, and not the credential
+        if (again or error.reason == DENIED) and not await self._pool.has_another(
+            progress.model_id, progress.bad_slots
+        ):
+            return
         self._pool.rest(slot, progress.model_id, error)
         if error.kind == "upstream_auth":
             await self._pool.refresh()

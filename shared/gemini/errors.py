@@ -23,6 +23,8 @@ _RETRYABLE: frozenset[ErrorKind] = frozenset(
     }
 )
 
+NO_ANSWER = "status"  # reason of an `upstream_invalid_response` to which no 200 was said
+DENIED = "denied"  # reason of an `upstream_auth` that may as well be about what the request names
 _OWN_FAULT = "The upstream refused the gateway's access. This is not a fault of the request."
 _MESSAGE_LIMIT = 1000
 _BODY_LIMIT = 1024 * 1024
@@ -72,6 +74,9 @@ _TOO_LARGE = r"(?i)payload size exceeds|request (entity )?too large|exceeds the 
 _NO_MODEL = r"(?is)models?[/ ].*(not found|not supported|no longer available)|publisher model"
 _SPENT = r"(?i)limit: 0\b|spend(ing)? cap|credits are depleted|billing account"
 _FOREIGN_OBJECT = r"(?i)access the file|cached ?content|corpus|permission to access"
+
+# All that Google says of a video that is private, too; of a credential it says more.
+_NO_PERMISSION = "The caller does not have permission"
 
 
 def from_response(status: int, body: bytes) -> GatewayError:
@@ -130,7 +135,7 @@ def _judge(status: int, envelope: Mapping[str, Any] | None) -> GatewayError:
         if status == 429:
             return GatewayError("upstream_rate_limited", _waiting(None))
         if status != 413:
-            return GatewayError("upstream_invalid_response", f"The upstream answered {status} in an unknown form.")
+            return _unexpected(f"The upstream answered {status} in an unknown form.")
     error = envelope or {}
     said = error.get("message")
     message = said if isinstance(said, str) else ""
@@ -140,7 +145,7 @@ def _judge(status: int, envelope: Mapping[str, Any] | None) -> GatewayError:
         case 401:
             return GatewayError("upstream_auth", _OWN_FAULT, reason="credentials")
         case 403:
-            return _forbidden(message)
+            return _forbidden(error, message)
         case 404:
             return _not_found(message)
         case 413:
@@ -169,9 +174,11 @@ def _bad_request(error: Mapping[str, Any], message: str) -> GatewayError:
     return GatewayError("invalid_request", shown, param=_param(details, message), reason=reason)
 
 
-def _forbidden(message: str) -> GatewayError:
+def _forbidden(error: Mapping[str, Any], message: str) -> GatewayError:
     if re.search(_FOREIGN_OBJECT, message):
         return GatewayError("not_found", "The file or cached content does not exist or is not accessible.")
+    if message.startswith(_NO_PERMISSION) and not any("reason" in detail for detail in _details(error)):
+        return GatewayError("upstream_auth", _OWN_FAULT, reason=DENIED)
     reason = "leaked" if "leaked" in message.lower() else "forbidden"
     return GatewayError("upstream_auth", _OWN_FAULT, reason=reason)
 
@@ -210,7 +217,11 @@ def _broken(status: int, message: str) -> GatewayError:
             return GatewayError("upstream_unreachable", "The upstream could not be reached.")
         case 503 | 529:
             return GatewayError("upstream_overloaded", shown or "The upstream is overloaded. Please try again later.")
-    return GatewayError("upstream_invalid_response", f"The upstream answered with the unexpected status {status}.")
+    return _unexpected(f"The upstream answered with the unexpected status {status}.")
+
+
+def _unexpected(message: str) -> GatewayError:
+    return GatewayError("upstream_invalid_response", message, reason=NO_ANSWER)
 
 
 def redact(message: str) -> str:

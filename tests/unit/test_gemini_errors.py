@@ -81,6 +81,7 @@ def test_recorded_errors(path: Path) -> None:
             "upstream_auth",
             "forbidden",
         ),
+        (403, "The caller does not have permission", "upstream_auth", "denied"),
         (403, "You do not have permission to access the File abc or it may not exist.", "not_found", None),
         (403, "CachedContent not found (or permission denied)", "not_found", None),
         (
@@ -95,14 +96,14 @@ def test_recorded_errors(path: Path) -> None:
         (413, "Too large", "request_too_large", None),
         (429, "Resource has been exhausted (e.g. check quota).", "upstream_rate_limited", None),
         (429, "Your project has exceeded its monthly spending cap.", "upstream_quota", "spent"),
-        (499, "The operation was cancelled.", "upstream_invalid_response", None),
+        (499, "The operation was cancelled.", "upstream_invalid_response", "status"),
         (500, "An internal error has occurred. Please retry or report", "upstream_internal", None),
         (502, "Bad Gateway", "upstream_unreachable", None),
         (503, "This model is currently experiencing high demand.", "upstream_overloaded", None),
         (504, "Deadline expired before operation could complete.", "upstream_timeout", None),
         (529, "", "upstream_overloaded", None),
-        (302, "", "upstream_invalid_response", None),
-        (418, "", "upstream_invalid_response", None),
+        (302, "", "upstream_invalid_response", "status"),
+        (418, "", "upstream_invalid_response", "status"),
     ],
 )
 def test_every_row_of_the_table(code: int, message: str, kind: str, reason: str | None) -> None:
@@ -110,6 +111,11 @@ def test_every_row_of_the_table(code: int, message: str, kind: str, reason: str 
     assert (error.kind, error.reason) == (kind, reason)
     assert error.message
     assert is_retryable(error) == (code in (408, 500, 502, 503, 504, 529) or kind == "upstream_rate_limited")
+
+
+def test_a_denial_that_google_explains_is_about_the_credential() -> None:
+    details: list[dict[str, Any]] = [{"@type": "x/google.rpc.ErrorInfo", "reason": "SERVICE_DISABLED"}]
+    assert judged(403, "The caller does not have permission", details).reason == "forbidden"
 
 
 def test_our_own_trouble_says_nothing_of_credentials() -> None:

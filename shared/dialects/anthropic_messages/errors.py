@@ -104,6 +104,8 @@ def render_error(error: GatewayError, request_id: str) -> tuple[int, Mapping[str
         headers["x-should-retry"] = "false"
     elif error.kind == "upstream_fault":
         headers["x-should-retry"] = "true"
+    if error.kind == "authentication":
+        headers["www-authenticate"] = "Bearer"
     if error.allow:
         headers["allow"] = ", ".join(error.allow)
     # Anthropic counts an encoding that it cannot read among the bad requests, unlike a media type

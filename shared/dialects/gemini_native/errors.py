@@ -62,6 +62,7 @@ WIRE: Mapping[ErrorKind, Wire] = {
     "unavailable": _UNAVAILABLE,
     "internal": Wire(500, "INTERNAL"),
 }
+_NO_RETRY: frozenset[ErrorKind] = frozenset({"idempotency_running", "idempotency_done", "idempotency_mismatch"})
 UNIMPLEMENTED = "unimplemented"  # the reason of what cannot exist here
 _NOT_HERE = Wire(501, "UNIMPLEMENTED")
 
@@ -97,6 +98,8 @@ def render_error(error: GatewayError, request_id: str) -> tuple[int, Mapping[str
     headers: dict[str, str] = {}
     if error.retry_after is not None:
         headers["retry-after"] = str(max(1, -int(-error.retry_after // 1)))
+    if error.kind in _NO_RETRY:
+        headers["x-should-retry"] = "false"
     if wire.status == 401:
         headers["www-authenticate"] = "Bearer"
     if error.allow:

@@ -121,6 +121,10 @@ def test_a_wrong_method_names_the_right_ones():
     assert render_error(error, "x")[2]["allow"] == "POST, HEAD"
 
 
+def test_a_refused_key_is_told_how_keys_are_sent():
+    assert render_error(GatewayError("authentication", "No."), "x")[2]["www-authenticate"] == "Bearer"
+
+
 @pytest.mark.parametrize(
     ("param", "message", "shown"),
     [

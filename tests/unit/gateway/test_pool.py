@@ -9,7 +9,7 @@ from shared.errors import GatewayError
 from shared.gateway.pool import CredentialPool
 from shared.gateway.quota_day import seconds_to_reset
 from shared.gateway.retry_budget import RetryBudget
-from shared.gemini.errors import QuotaError
+from shared.gemini.errors import DENIED, QuotaError
 from shared.stores.protocols import Cooldown, Credential, StoreUnavailable
 
 MODEL = "gemini-3.6-flash"
@@ -110,6 +110,15 @@ async def test_a_refused_key_rests_alone_and_for_every_model():
     with pytest.raises(GatewayError) as none_left:
         await made.choose(MODEL)
     assert (none_left.value.kind, none_left.value.retry_after) == ("upstream_auth", None)
+
+
+async def test_a_denial_that_may_be_the_requests_rests_for_a_moment_and_one_model():
+    clock = Clock()
+    made = pool(A1, A2, clock=clock)
+    made.rest(A1, MODEL, GatewayError("upstream_auth", "x", reason=DENIED))
+    assert (await ids(made), await ids(made, "gemini-3.8-flash")) == ({"a2"}, {"a1", "a2"})
+    clock.now = 6
+    assert await ids(made) == {"a1", "a2"}
 
 
 async def test_where_all_rest_the_shortest_rest_is_told():

@@ -17,6 +17,7 @@ from shared.gateway.pool import CredentialPool
 from shared.gateway.settings import Settings
 from shared.gateway.upstream import Upstream
 from shared.gemini.catalog import resolve
+from shared.gemini.errors import DENIED
 from shared.gemini.pricing import cost_nano, price_of
 from shared.stores.protocols import Credential, KeyRecord
 
@@ -108,9 +109,19 @@ class Meter:
         return len(hops) < self.hops_paid
 
 
-async def ask(client, *, slots=("a",), model="gemini-3.6-flash", request=None, settings=None, secrets=None, meter=None):
+async def ask(
+    client,
+    *,
+    slots=("a",),
+    model="gemini-3.6-flash",
+    request=None,
+    settings=None,
+    secrets=None,
+    pool=None,
+    meter=None,
+):
     settings = settings or Settings(commit_after_s=0.05)
-    pool = CredentialPool(secrets or Secrets(*slots), chance=random.Random(1))
+    pool = pool or CredentialPool(secrets or Secrets(*slots), chance=random.Random(1))
     meter = meter or Meter()
     upstream = Upstream(client, pool, settings)
     request = request or {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
@@ -180,6 +191,17 @@ async def test_a_refused_credential_rests_and_the_next_one_serves():
     assert error.kind == "upstream_auth"
 
 
+@pytest.mark.parametrize("slots", [("a",), ("a", "b"), ("a", "b", "c", "d")])
+async def test_a_request_that_every_credential_is_denied_leaves_the_others_one(slots):
+    denied = GatewayError("upstream_auth", "x", reason=DENIED)
+    pool = CredentialPool(Secrets(*slots), chance=random.Random(1))
+    client = Client(*[denied] * min(len(slots), 3), OK)
+    _, error, _ = await ask(client, pool=pool)
+    assert error.kind == "upstream_auth"
+    events, error, _ = await ask(client, pool=pool)
+    assert (text(events), error) == ("fine", None)
+
+
 async def test_a_minute_quota_is_waited_out_only_if_the_wait_is_short():
     short = GatewayError("upstream_rate_limited", "x", retry_after=0.01)
     events, error, _ = await ask(Client(short, OK))
@@ -194,6 +216,18 @@ async def test_a_day_quota_is_never_retried_on_the_same_credential():
     client = Client(GatewayError("upstream_quota", "x"), OK)
     _, error, _ = await ask(client)
     assert (error.kind, len(client.asked)) == ("upstream_quota", 1)
+
+
+async def test_who_meets_the_quota_first_is_told_the_wait_as_those_after_are(monkeypatch):
+    monkeypatch.setattr("shared.gateway.recovery._BACKOFF_S", 0.001)
+    for kind, most in (("upstream_rate_limited", 5), ("upstream_quota", 25 * 3600)):
+        pool = CredentialPool(Secrets("a", "b"), chance=random.Random(1))
+        client = Client(*[GatewayError(kind, "x")] * 9)
+        _, first, _ = await ask(client, pool=pool)
+        _, second, _ = await ask(client, pool=pool)
+        assert (first.kind, second.kind) == (kind, kind)
+        assert second.retry_after <= first.retry_after <= most
+        assert first.retry_after - second.retry_after < 1
 
 
 async def test_a_model_at_risk_falls_back_when_google_has_closed_it_and_stays_there():

@@ -31,6 +31,11 @@ def test_details_tell_how_long_and_where():
     assert bad["fieldViolations"] == [{"field": "contents[0].parts", "description": "No."}]
 
 
+@pytest.mark.parametrize("kind", ["idempotency_running", "idempotency_done", "idempotency_mismatch"])
+def test_a_repeated_request_is_not_to_be_repeated_again(kind):
+    assert render_error(GatewayError(kind, "Again."), "id")[2]["x-should-retry"] == "false"
+
+
 def test_what_cannot_exist_is_unimplemented():
     status, body, _ = render_error(unimplemented("Live"), "id")
     assert (status, body["error"]["status"]) == (501, "UNIMPLEMENTED")
@@ -57,6 +62,33 @@ async def test_a_refusal_of_the_upstream_keeps_its_meaning_and_costs_nothing(wor
     assert got.headers["content-type"].startswith("application/json")
     assert UPSTREAM_KEY not in got.content.decode()
     assert (world.row.status, world.row.cost_nano, world.row.state) == (status, 0, "void")
+
+
+@pytest.mark.parametrize("body", ['{"candidates": [{"con', "[1]", "", "<html>"])
+@pytest.mark.parametrize("method", ["generateContent", "streamGenerateContent?alt=sse", "streamGenerateContent"])
+async def test_a_200_that_cannot_be_read_costs_its_prompt(world, method, body):
+    kind = "text/event-stream" if "alt=sse" in method else "application/json"
+    text = f"data: {body}\r\n\r\n" if "alt=sse" in method and body else body
+    world.emulator.script({"raw": {"type": kind, "body": text}})
+    got = await world.post(f"{MODEL}:{method}", SAY)
+    assert got.status == 502
+    row = world.row
+    assert (row.status, row.state, row.estimated, row.output_tokens) == (502, "estimated", True, 0)
+    assert row.input_tokens > 0 and row.cost_nano > 0
+
+
+@pytest.mark.parametrize("step", [{"cut_after": 1}, {"reset_after": 1}])
+async def test_a_plain_answer_that_breaks_off_costs_its_prompt(world, step):
+    world.emulator.script(step)
+    got = await world.post(f"{MODEL}:generateContent", SAY)
+    assert got.status == 502
+    assert (world.row.state, world.row.output_tokens) == ("estimated", 0) and world.row.cost_nano > 0
+
+
+async def test_another_status_costs_nothing(world):
+    world.emulator.script({"raw": {"status": 302, "body": ""}})
+    got = await world.post(f"{MODEL}:generateContent", SAY)
+    assert (got.status, world.row.state, world.row.cost_nano) == (502, "void", 0)
 
 
 async def test_a_passing_trouble_is_tried_again(world):
