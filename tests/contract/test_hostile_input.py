@@ -272,7 +272,11 @@ def test_bodies_in_other_forms_are_refused(client: Client, name: str) -> None:
 
 @pytest.mark.parametrize("name", CONVERSATIONS)
 @pytest.mark.parametrize(
-    "kind", ["", "application/json; charset=UTF-8", "application/vnd.api+json", "APPLICATION/JSON"]
+    "kind",
+    [
+        *("", "application/json; charset=UTF-8", "application/vnd.api+json", "APPLICATION/JSON"),
+        "application/json; charset=utf-8,application/json",  # two lines of the header, as Lambda hands them over
+    ],
 )
 def test_json_is_json_however_it_is_called(client: Client, name: str, kind: str) -> None:
     dialect = DIALECTS[name]
