@@ -76,7 +76,11 @@ async def unrouted(request: Request, error: Exception) -> Response:
     if error.status_code == 405:
         allowed = tuple(method for method in _METHODS if _served(request, method))
         return answer(GatewayError("method_not_allowed", f"{request.method} is not allowed here.", allow=allowed))
-    return answer(GatewayError("not_found", f"Unknown path: {request.url.path[:200]}"))
+    return unknown_path(request.url.path)
+
+
+def unknown_path(path: str) -> Response:
+    return answer(GatewayError("not_found", f"Unknown path: {path[:200]}"))
 
 
 def _served(request: Request, method: str) -> bool:

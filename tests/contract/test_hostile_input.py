@@ -321,6 +321,8 @@ SPELLINGS = (
     ),
     *(f"/v1beta/Models/{MODEL}:generateContent", f"/v1beta/models//{MODEL}:generateContent"),
     *(f"/v1beta/models/{MODEL}:generateContent/", f"/v1beta/models/{MODEL}:GenerateContent"),
+    *(f"/v1beta%2Fmodels/{MODEL}:generateContent", f"/v1b%65ta/models/{MODEL}:generateContent", "/%61dmin/keys"),
+    *("/v1/%72esponses/resp_x", "/v1/responses/resp_x/cance%6c", "/v1/conversations/conv_x/%69tems"),
     *(f"/v1beta/models/{MODEL}:deleteEverything", f"/v1beta/models/{MODEL}", "/v1beta/models/:generateContent"),
 )
 

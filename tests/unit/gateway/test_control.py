@@ -252,6 +252,12 @@ async def test_unknown_paths_and_methods_are_json(plane: Plane) -> None:
     assert await plane.error("GET", "/admin/keys/") == (404, "not_found", None)
 
 
+@pytest.mark.parametrize("path", ["/%61dmin/keys", "/admin%2Fkeys", "/admin/%6beys", "/v1/%75sage", "/%64ocs"])
+async def test_a_path_has_one_spelling(plane: Plane, path: str) -> None:
+    """Whoever guards `/admin/` in front of the gateway guards all of it."""
+    assert await plane.error("GET", path) == (404, "not_found", None)
+
+
 @pytest.mark.parametrize(
     ("path", "allowed"),
     [
