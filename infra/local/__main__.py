@@ -15,6 +15,7 @@ from types import FrameType
 
 import uvicorn
 
+from infra.local.plain_http import PlainHttp
 from infra.local.server import local_app
 from infra.local.surroundings import Surroundings, surroundings
 from shared.gateway.settings import ConfigurationError
@@ -34,6 +35,7 @@ def main(environ: Mapping[str, str]) -> int:
             local_app(ground.environment),
             host=host,
             port=port,
+            http=PlainHttp,
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=1,

@@ -208,11 +208,14 @@ class Endpoint:
 
 def _respelled(request: Request, row: Row) -> bool:
     """A path has one spelling. What stands between its slashes may be encoded where it is the client's own word, a
-    slash only in a model's name."""
+    slash only in and before a model's name."""
     raw = request.scope.get("raw_path") or b""
-    if "{" not in row.path:
-        return b"%" in raw
-    return ":path}" not in row.path and b"%2f" in raw.lower()
+    if b"%" not in raw:
+        return False
+    if ":path}" in row.path:
+        return not raw.startswith(row.path.partition("/{")[0].encode())
+    words = zip(row.path.encode().split(b"/"), raw.split(b"/"), strict=False)
+    return b"%2f" in raw.lower() or any(own != given for own, given in words if not own.startswith(b"{"))
 
 
 def _spoken(request: Request, row: Row) -> str:

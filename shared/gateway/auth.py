@@ -25,11 +25,13 @@ _HEADERS = frozenset({b"authorization", b"api-key", b"x-api-key", b"x-goog-api-k
 
 
 def presented_keys(request: Request, *, query_key: bool) -> list[str]:
-    """Every credential text in the request, in any accepted form; `?key=` counts only where `query_key` says so."""
+    """Every credential text in the request, in any accepted form; `?key=` counts only where `query_key` says so. Lines
+    of one header arrive from Lambda joined by commas, which no key holds."""
     found = [
-        _stripped(value.decode("latin-1"), scheme=name == b"authorization")
+        _stripped(line.decode("latin-1"), scheme=name == b"authorization")
         for name, value in request.scope["headers"]
         if name in _HEADERS
+        for line in value.split(b",")
     ]
     if query_key and request.scope["query_string"]:
         found += [_stripped(value) for value in request.query_params.getlist("key")]

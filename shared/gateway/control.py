@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from shared.gateway.context import Exchange
 from shared.gateway.control_access import ControlPlane, admin
 from shared.gateway.control_docs import POLICY, complete, page
-from shared.gateway.control_errors import HANDLERS
+from shared.gateway.control_errors import HANDLERS, unknown_path
 from shared.gateway.control_keys import key_routes
 from shared.gateway.control_usage import admin_usage_routes, own_usage_routes
 from shared.gateway.responses import json_response
@@ -91,4 +91,7 @@ class Identified:
                 headers.setdefault("cache-control", "no-store")
             await send(message)
 
-        await self._app(scope, receive, identified)
+        if b"%" in (scope.get("raw_path") or b""):  # a path has one spelling, and none of these needs an escape
+            await unknown_path(scope["path"])(scope, receive, identified)
+        else:
+            await self._app(scope, receive, identified)

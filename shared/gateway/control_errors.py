@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from shared.errors import ErrorKind, GatewayError
 from shared.gateway.control_bodies import outside_names, path_of
@@ -28,6 +29,7 @@ _ANSWERS: Mapping[ErrorKind, tuple[int, str]] = {
     "rate_limited": (429, "rate_limit_exceeded"),
     "unavailable": (503, "unavailable"),
 }
+_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 _UNEXPECTED = (500, "internal_error")
 _CONFLICT = (409, "conflict")
 
@@ -72,9 +74,19 @@ async def undecided(request: Request, error: Exception) -> Response:
 async def unrouted(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
-        allowed = tuple((error.headers or {}).get("Allow", "").split(", "))
+        allowed = tuple(method for method in _METHODS if _served(request, method))
         return answer(GatewayError("method_not_allowed", f"{request.method} is not allowed here.", allow=allowed))
-    return answer(GatewayError("not_found", f"Unknown path: {request.url.path[:200]}"))
+    return unknown_path(request.url.path)
+
+
+def unknown_path(path: str) -> Response:
+    return answer(GatewayError("not_found", f"Unknown path: {path[:200]}"))
+
+
+def _served(request: Request, method: str) -> bool:
+    """FastAPI has a route for each method of a path, and names in `Allow` the first one's only."""
+    scope = {**request.scope, "method": method}
+    return any(route.matches(scope)[0] is Match.FULL for route in request.app.router.routes)
 
 
 async def unexpected(request: Request, error: Exception) -> Response:

@@ -18,7 +18,6 @@ from shared.json_codec import decode_object
 from shared.stores.protocols import KeptDocument, KeyRecord, ResponseStore, StoreConflict, StoreUnavailable
 
 _MOST_AT_ONCE = 20
-_MOST_METADATA = 16
 
 
 class Conversations:
@@ -34,7 +33,7 @@ class Conversations:
         kept = {
             "object": "conversation",
             "created_at": exchange.created,
-            "metadata": _metadata(body),
+            "metadata": dialect.read_metadata(body),
             "entries": [{"item": item} for item in _items(body, exchange, dialect)],
             "expires_at": expires_at,
         }
@@ -53,7 +52,7 @@ class Conversations:
             await self._guarded(self._store.delete(key.acct, conversation_id))
             return json_response(200, {"id": conversation_id, "object": "conversation.deleted", "deleted": True})
         if request.method == "POST":
-            metadata = _metadata(body)
+            metadata = dialect.read_metadata(body)
             changed = rewrite(self._store, key.acct, conversation_id, lambda kept: {**kept, "metadata": metadata})
             document = await self._guarded(changed)
         return json_response(200, _shown(conversation_id, document.body))
@@ -126,15 +125,6 @@ def _items(body: Mapping[str, Any], exchange: Exchange, dialect: StatefulDialect
         raise GatewayError("invalid_request", f"Expected at most {_MOST_AT_ONCE} items.", param="items")
     dialect.check_items(given, "items")
     return dialect.kept_items(given, {}, exchange.request_id)
-
-
-def _metadata(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    given = body["metadata"] if body.get("metadata") is not None else {}
-    if not isinstance(given, dict) or len(given) > _MOST_METADATA:
-        raise GatewayError(
-            "invalid_request", f"Expected an object of at most {_MOST_METADATA} entries.", param="metadata"
-        )
-    return given
 
 
 def _shown(conversation_id: str, kept: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.errors import GatewayError
+from shared.gateway.context import VIEWER
 from shared.gateway.telemetry import hide
 from shared.stores.protocols import OriginSecrets, StoreUnavailable
 
@@ -72,7 +73,7 @@ class FrontDoor:
             given = [value for name, value in scope["headers"] if name == ORIGIN_HEADER]
             if _proven(b",".join(given), accepted):
                 headers = [header for header in scope["headers"] if header[0] != ORIGIN_HEADER]
-                await self._app({**scope, "headers": headers}, receive, send)
+                await self._app({**scope, "headers": headers, VIEWER: _viewer(headers)}, receive, send)
                 return
             refusal = GatewayError("endpoint_not_allowed", "Requests are taken at the gateway's own address only.")
         await self._refuse(Request(scope), refusal)(scope, receive, send)
@@ -82,6 +83,13 @@ def _asked_at_url(scope: Scope) -> bool:
     """Lambda writes `domainName` into every event of a function URL and of API Gateway: no client can omit it."""
     event = scope.get("aws.event")
     return not isinstance(event, dict) or "domainName" in event.get("requestContext", {})
+
+
+def _viewer(headers: Sequence[tuple[bytes, bytes]]) -> str:
+    """Whom the edge was asked by: it adds that address to what the client may have written, and is itself the address
+    that asks the function."""
+    hops = b",".join(value for name, value in headers if name == b"x-forwarded-for")
+    return hops.rpartition(b",")[2].strip().decode("latin-1")
 
 
 def _proven(given: bytes, accepted: Sequence[bytes]) -> bool:

@@ -15,6 +15,8 @@ from shared.dialects.gemini_native.shown import written
 from shared.errors import GatewayError
 from shared.gateway.budgets import estimate
 from shared.gateway.context import Exchange
+from shared.gateway.idempotency import adopt
+from shared.gateway.input_bounds import check_tools, refuse_routing
 from shared.gateway.native_life import Asked, NativeLife, json_bytes
 from shared.gateway.native_links import media_of
 from shared.gateway.native_objects import OwnedResources, Owners, unknown
@@ -52,14 +54,16 @@ class NativeCaches:
         body: bytes | None = None
         query: tuple[tuple[str, str], ...] = ()
         if request.method == "PATCH":
-            body = encode(canonical("CachedContent", await self._body(request)))
+            body = encode(_read(await self._body(request)))
             query = tuple((n, v) for n, v in request.query_params.items() if n == "updateMask")
         content = await self._resources.call(key.acct, name, exchange, method=request.method, body=body, query=query)
         return json_bytes(passed(content, options))
 
     async def _create(self, request: Request, exchange: Exchange, endpoint: str) -> Response:
         key = await self._life.principal(request, exchange, endpoint)
-        body = canonical("CachedContent", await self._body(request))
+        raw = await self._body(request)
+        adopt(request, key, exchange, raw)
+        body = _read(raw)
         if not isinstance(body.get("model"), str):
             raise GatewayError(
                 "invalid_request", "* CreateCachedContentRequest.model: model is required", param="model"
@@ -68,6 +72,7 @@ class NativeCaches:
         asked = Asked(key, model, "cachedContents", body, read_options(request.query_params), exchange)
         credential_id = await self._owners.credential(key.acct, owned(body))
         request_like: Any = {name: body[name] for name in ("contents", "systemInstruction", "tools") if name in body}
+        check_tools(request_like, key, schemas=True)  # what is kept here is used by later requests that do not show it
         media = media_of(self._life.services, key, body, request_like, exchange)
         reserve = estimate(request_like, model, exchange.today, choices=1, default_output=0)
         answer = await self._life.admit(asked, reserve, endpoint)
@@ -88,8 +93,14 @@ class NativeCaches:
             outcome.finish_reason = "STOP"
             return answer.respond(passed(content, asked.options))
 
-    async def _body(self, request: Request) -> Mapping[str, Any]:
-        return decode_object(await read_body(request, self._life.services.settings.max_body_bytes))
+    async def _body(self, request: Request) -> bytes:
+        return await read_body(request, self._life.services.settings.max_body_bytes)
+
+
+def _read(raw: bytes) -> dict[str, Any]:
+    body = decode_object(raw)
+    refuse_routing(body)
+    return canonical("CachedContent", body)
 
 
 def _usage(made: Mapping[str, Any]) -> Mapping[str, Any]:

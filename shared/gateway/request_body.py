@@ -50,7 +50,8 @@ def _check_headers(request: Request) -> None:
 
 
 def _check_content_type(text: str) -> None:
-    media_type, _, parameters = text.partition(";")
+    first = text.partition(",")[0]  # Lambda joins the lines of a repeated header
+    media_type, _, parameters = first.partition(";")
     media_type = media_type.strip().lower()
     if media_type and media_type != "application/json" and not media_type.endswith("+json"):
         raise GatewayError("unsupported_media_type", "The request body must be application/json.")

@@ -9,6 +9,7 @@ from msgspec import Struct, field
 from shared.gemini.timeouts import Timeouts
 
 GOOGLE = "https://generativelanguage.googleapis.com"
+_YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _OWN_NAMES = ("gemini-", "gemma-", "models/")  # who names a model wants that model
 MAX_BODY_BYTES = 5_500_000  # below Lambda's 6 MB, whose own 413 speaks no dialect
@@ -52,7 +53,10 @@ class Settings(Struct, frozen=True):
             return environ.get(name, "").strip() or default
 
         def flag(name: str) -> bool:
-            return text(name, "false").lower() in ("1", "true", "yes", "on")
+            word = text(name, "false").lower()
+            if word not in _YES and word not in _NO:
+                raise ConfigurationError(f"{name} must be true or false")
+            return word in _YES
 
         def number(name: str, default: float) -> float:
             try:

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from shared.stores.aws import Aws, AwsFailure
 from shared.stores.protocols import Credential, StoreUnavailable
 
@@ -138,8 +140,11 @@ def _parse_pool(value: Mapping[str, Any]) -> tuple[Credential, ...]:
     if "comma_separated" in value:
         credentials = credentials_of(value["comma_separated"])
     else:
-        known = ("id", "key", "project", "weight", "status")
-        credentials = tuple(Credential(**{n: entry[n] for n in known if n in entry}) for entry in value["keys"])
+        given = [{name: item for name, item in entry.items() if item is not None} for entry in value["keys"]]
+        try:
+            credentials = msgspec.convert(given, tuple[Credential, ...])
+        except msgspec.ValidationError as error:  # names types and the place, no values
+            raise _Incomplete(f"its keys are malformed: {error}") from None
     if not credentials or not all(credential.id and credential.key for credential in credentials):
         raise _Incomplete("it holds no Gemini credential, or one without id or key")
     return credentials

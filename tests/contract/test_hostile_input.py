@@ -272,7 +272,11 @@ def test_bodies_in_other_forms_are_refused(client: Client, name: str) -> None:
 
 @pytest.mark.parametrize("name", CONVERSATIONS)
 @pytest.mark.parametrize(
-    "kind", ["", "application/json; charset=UTF-8", "application/vnd.api+json", "APPLICATION/JSON"]
+    "kind",
+    [
+        *("", "application/json; charset=UTF-8", "application/vnd.api+json", "APPLICATION/JSON"),
+        "application/json; charset=utf-8,application/json",  # two lines of the header, as Lambda hands them over
+    ],
 )
 def test_json_is_json_however_it_is_called(client: Client, name: str, kind: str) -> None:
     dialect = DIALECTS[name]
@@ -317,6 +321,8 @@ SPELLINGS = (
     ),
     *(f"/v1beta/Models/{MODEL}:generateContent", f"/v1beta/models//{MODEL}:generateContent"),
     *(f"/v1beta/models/{MODEL}:generateContent/", f"/v1beta/models/{MODEL}:GenerateContent"),
+    *(f"/v1beta%2Fmodels/{MODEL}:generateContent", f"/v1b%65ta/models/{MODEL}:generateContent", "/%61dmin/keys"),
+    *("/v1/%72esponses/resp_x", "/v1/responses/resp_x/cance%6c", "/v1/conversations/conv_x/%69tems"),
     *(f"/v1beta/models/{MODEL}:deleteEverything", f"/v1beta/models/{MODEL}", "/v1beta/models/:generateContent"),
 )
 

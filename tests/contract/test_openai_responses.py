@@ -223,6 +223,8 @@ def test_conversations(client, other_client):
     words = [item.content[0].text for item in listed]
     assert [words[0], words[1], words[3], words[5]] == ["My name is Zed.", "one", "two", "later"]
     assert client.conversations.update(conversation.id, metadata={"topic": "b"}).metadata == {"topic": "b"}
+    with pytest.raises(openai.BadRequestError, match=r"metadata\.topic"):
+        client.conversations.update(conversation.id, metadata={"topic": "x" * 513})
     with pytest.raises(openai.NotFoundError):
         other_client.conversations.retrieve(conversation.id)
     with pytest.raises(openai.NotFoundError):

@@ -1,5 +1,6 @@
 """`make run` as its user meets it: first start, restart, stop, what lies in the state folder, what the port answers."""
 
+import http.client
 import json
 import signal
 import stat
@@ -8,6 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
@@ -48,6 +50,18 @@ def test_without_a_key_the_emulator_answers_and_the_banner_says_so(running):
     assert (status, body["object"]) == (200, "chat.completion")
     assert headers["x-request-id"]
     assert float(headers["x-gateway-cost-usd"]) > 0
+
+
+def test_an_offer_to_upgrade_costs_neither_the_body_nor_the_connection(running):
+    """Java's HttpClient and curl offer h2c so, and go on with HTTP/1.1 where nobody takes it up."""
+    offer = {"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c", "http2-settings": "AAMAAABkAAQCAAAAAAIAAAAA"}
+    host = running.base_url.removeprefix("http://")
+    with closing(http.client.HTTPConnection(host, timeout=10)) as connection:
+        for offered in (offer, {}, offer):
+            sent = {"authorization": f"Bearer {running.client_key}", "content-type": "application/json"} | offered
+            connection.request("POST", "/v1/chat/completions", json.dumps(HELLO), sent)
+            answer = connection.getresponse()
+            assert (answer.status, json.load(answer)["object"]) == (200, "chat.completion")
 
 
 def test_what_it_keeps_is_for_its_owner_only(running):

@@ -131,6 +131,27 @@ async def test_an_empty_pool_is_a_configuration_fault(aws: Aws, secret: MakeSecr
         await SecretsManagerStore(aws, "", secret(value)).pool()
 
 
+@pytest.mark.parametrize(
+    ("entry", "place"),
+    [
+        ({"id": 1, "key": "secret-canary"}, "id"),
+        ({"id": "a", "key": 7}, "key"),
+        ({"id": "a", "key": "secret-canary", "weight": "3"}, "weight"),
+        ({"id": "a", "key": "secret-canary", "project": 123456789012}, "project"),
+        ({"key": "secret-canary"}, "id"),
+    ],
+)
+async def test_a_pool_of_other_types_is_told_by_its_place(aws: Aws, secret: MakeSecret, entry: Any, place: str) -> None:
+    with pytest.raises(StoreUnavailable, match=place) as caught:
+        await SecretsManagerStore(aws, "", secret({"keys": [entry]})).pool()
+    assert "canary" not in str(caught.value)
+
+
+async def test_members_of_a_pool_that_are_null_or_unknown_say_nothing(aws: Aws, secret: MakeSecret) -> None:
+    entry = {"id": "a", "key": "k", "project": None, "weight": None, "note": "ours"}
+    assert list(await SecretsManagerStore(aws, "", secret({"keys": [entry]})).pool()) == [Credential("a", "k")]
+
+
 async def test_a_fixed_pool_asks_nobody(counting: CountingAws) -> None:
     store = SecretsManagerStore(counting, "", pool=credentials_of("a,b"))
     assert [credential.key for credential in await store.pool(refresh=True)] == ["a", "b"]

@@ -9,6 +9,7 @@ from shared.dialects.openai_responses.reply import failed, fold, fold_whole, que
 from shared.dialects.openai_responses.request import (
     count_body,
     count_request,
+    read_metadata,
     requested_model,
     signature_keys,
     state_refs,
@@ -31,6 +32,7 @@ __all__ = [
     "kept_items",
     "limit_headers",
     "queued",
+    "read_metadata",
     "render_error",
     "renderer",
     "reply_headers",

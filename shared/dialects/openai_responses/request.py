@@ -102,7 +102,7 @@ _NAMES = {
     "max_output_tokens": "max_completion_tokens",
 }
 _LOGPROBS = "message.output_text.logprobs"
-_MOST_METADATA = 16
+_MOST_METADATA, _LONGEST_NAME, _LONGEST_TEXT = 16, 64, 512
 
 
 def requested_model(body: Mapping[str, Any]) -> str:
@@ -237,6 +237,19 @@ def _translate(
     )
 
 
+def read_metadata(body: Mapping[str, Any]) -> Mapping[str, str]:
+    """The client's own notes of a response or a conversation, which are kept and shown as they are: OpenAI's bounds."""
+    given = mapping(body["metadata"], "metadata") if body.get("metadata") is not None else {}
+    if len(given) > _MOST_METADATA:
+        raise invalid(f"At most {_MOST_METADATA} entries.", "metadata")
+    for name, text in given.items():
+        if len(name) > _LONGEST_NAME:
+            raise invalid(f"A name has at most {_LONGEST_NAME} characters.", "metadata")
+        if len(string(text, f"metadata.{name}")) > _LONGEST_TEXT:
+            raise invalid(f"Expected at most {_LONGEST_TEXT} characters.", f"metadata.{name}")
+    return given
+
+
 def _check_members(body: Mapping[str, Any], notes: Notes) -> None:
     refuse_routing(body, "")
     for name, value in body.items():
@@ -244,9 +257,7 @@ def _check_members(body: Mapping[str, Any], notes: Notes) -> None:
             notes.ignored(name)
     state_refs(body)
     check_max_tool_calls(body.get("max_tool_calls"))
-    metadata = body.get("metadata")
-    if metadata is not None and len(mapping(metadata, "metadata")) > _MOST_METADATA:
-        raise invalid(f"At most {_MOST_METADATA} entries.", "metadata")
+    read_metadata(body)
     for position, value in enumerate(sequence(body["include"], "include") if body.get("include") is not None else ()):
         string(value, f"include[{position}]")
 

@@ -74,6 +74,18 @@ async def test_the_same_key_twice_is_fine_and_two_keys_never_are(one, two):
         assert registry.asked == 0
 
 
+@pytest.mark.parametrize(("first", "second"), list(itertools.product(FORMS, repeat=2)))
+async def test_a_header_whose_lines_lambda_joined_is_read_line_by_line(first, second):
+    (name, one), (_, two) = first, second
+    if name != "authorization":
+        one = two = KEY
+    for joint in (",", ", "):
+        assert await authenticator().authenticate(request((name, one + joint + two)), "192.0.2.1") == RECORD
+        assert await authenticator().authenticate(request((name, one + joint)), "192.0.2.1") == RECORD
+        with pytest.raises(GatewayError, match="Two different"):
+            await authenticator().authenticate(request((name, one + joint + two.replace(KEY, OTHER))), "192.0.2.1")
+
+
 @pytest.mark.parametrize(
     "value",
     [

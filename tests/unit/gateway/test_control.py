@@ -250,9 +250,28 @@ async def test_stores_that_are_down_are_503(plane: Plane) -> None:
 async def test_unknown_paths_and_methods_are_json(plane: Plane) -> None:
     assert await plane.error("GET", "/admin/nope") == (404, "not_found", None)
     assert await plane.error("GET", "/admin/keys/") == (404, "not_found", None)
-    answer = await plane.ask("PUT", "/admin/keys")
+
+
+@pytest.mark.parametrize("path", ["/%61dmin/keys", "/admin%2Fkeys", "/admin/%6beys", "/v1/%75sage", "/%64ocs"])
+async def test_a_path_has_one_spelling(plane: Plane, path: str) -> None:
+    """Whoever guards `/admin/` in front of the gateway guards all of it."""
+    assert await plane.error("GET", path) == (404, "not_found", None)
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/admin/keys", "GET, POST"),
+        ("/admin/keys/abc", "DELETE, GET, PATCH"),
+        ("/admin/keys/abc/rotate", "POST"),
+        ("/v1/usage", "GET"),
+        ("/docs", "GET"),
+    ],
+)
+async def test_a_wrong_method_is_told_every_right_one(plane: Plane, path: str, allowed: str) -> None:
+    answer = await plane.ask("PUT", path)
     assert (answer.status_code, answer.json()["error"]["code"]) == (405, "method_not_allowed")
-    assert "allow" in answer.headers
+    assert answer.headers["allow"] == allowed
 
 
 async def test_what_escapes_is_one_plain_500_with_an_id(plane: Plane, caplog: pytest.LogCaptureFixture) -> None:

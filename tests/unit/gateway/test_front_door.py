@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from shared.gateway.app import outside
+from shared.gateway.context import Exchange
 from shared.gateway.front_door import FrontDoor, OneAddress, control_serves
 from shared.stores.aws import AwsFailure
 from shared.stores.protocols import StoreUnavailable
@@ -34,7 +35,8 @@ class Secrets:
 
 
 async def _echo(request: Request) -> JSONResponse:
-    return JSONResponse({"path": request.url.path, "headers": sorted(request.headers.keys())})
+    asked_by = Exchange.begin(request, 0).source_ip
+    return JSONResponse({"path": request.url.path, "headers": sorted(request.headers.keys()), "asked_by": asked_by})
 
 
 APP = Starlette(routes=[Route("/{rest:path}", _echo, methods=["GET", "POST"])])
@@ -78,6 +80,32 @@ def door(*values: str) -> FrontDoor:
 async def test_either_secret_opens_and_goes_no_further(value: str) -> None:
     status, body, _ = await ask(door(CURRENT, PREVIOUS), headers=[("x-origin-verify", value), ("accept", "*/*")])
     assert (status, body["headers"]) == (200, ["accept"])
+
+
+EDGE = {"requestContext": {"domainName": "x.on.aws", "http": {"sourceIp": "198.51.100.1"}}}
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "address"),
+    [
+        (["203.0.113.9"], "203.0.113.9"),
+        (["10.0.0.1, 203.0.113.9"], "203.0.113.9"),  # what a client claims stands before what the edge adds
+        (["10.0.0.1", "203.0.113.9"], "203.0.113.9"),
+        (["10.0.0.1,2001:db8::9"], "2001:db8::9"),
+        ([], "198.51.100.1"),
+    ],
+)
+async def test_behind_the_edge_the_client_is_whom_the_edge_was_asked_by(forwarded: Sequence[str], address: str) -> None:
+    """Keys are bound to addresses, and failed authentications counted, by client and not by edge."""
+    headers = [("x-origin-verify", CURRENT), *(("x-forwarded-for", value) for value in forwarded)]
+    assert (await ask(door(CURRENT), headers=headers, event=EDGE))[1]["asked_by"] == address
+
+
+async def test_without_an_edge_no_forwarding_header_is_believed() -> None:
+    claimed = [("x-forwarded-for", "203.0.113.9")]
+    assert (await ask(APP, headers=claimed, event=EDGE))[1]["asked_by"] == "198.51.100.1"
+    rest = {"requestContext": {"identity": {"sourceIp": "198.51.100.2"}}}
+    assert (await ask(APP, headers=claimed, event=rest))[1]["asked_by"] == "198.51.100.2"
 
 
 @pytest.mark.parametrize(

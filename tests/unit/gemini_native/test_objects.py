@@ -193,6 +193,34 @@ async def test_cached_contents_cost_what_the_model_that_runs_does(world, monkeyp
     assert world.row.cost_nano == 4096 * 750
 
 
+KEPT = {"model": "models/gemini-3.5-flash-lite", "contents": [{"parts": [{"text": "long"}]}]}
+
+
+@pytest.mark.parametrize(
+    ("more", "status"),
+    [
+        ({"tools": [{"code_execution": {}}]}, 403),
+        ({"tools": [{"functionDeclarations": [{"name": f"f{number}"} for number in range(513)]}]}, 400),
+        ({"tools": [{"functionDeclarations": [{"name": "f", "parameters": {"enum": ["x"] * 1_001}}]}]}, 400),
+        ({"api_base": "http://127.0.0.1"}, 400),
+    ],
+    ids=["code", "tools", "schema", "routing"],
+)
+async def test_what_no_request_may_say_cannot_be_kept_for_later_ones(world, more, status):
+    world.directory.change(code_exec=False)
+    assert (await world.post("/v1beta/cachedContents", KEPT | more)).status == status
+    assert (world.sent, world.ledger.admissions) == ([], [])
+
+
+async def test_a_cached_content_is_made_once_for_each_idempotency_key(world):
+    named = {"idempotency-key": "once", "x-goog-api-key": KEY}
+    for _ in range(2):
+        assert (await world.post("/v1beta/cachedContents", KEPT, headers=named)).status == 200
+    first, second = world.ledger.admissions  # a real ledger refuses the second
+    assert first.rid == second.rid
+    assert first.body_sha is not None and first.body_sha == second.body_sha
+
+
 async def test_cached_contents_live_under_their_account(world):
     body = {"model": "models/gemini-1.5-flash", "contents": [{"parts": [{"text": "long"}]}], "ttl": "60s"}
     made = await world.post("/v1beta/cachedContents", body)
