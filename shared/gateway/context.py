@@ -86,7 +86,7 @@ class Exchange(Struct):
             started_ms=now_ms,
             started=started,
             deadline=started + max(0.0, remaining_s - _SAFETY_S),
-            source_ip=_source_ip(request.scope),
+            source_ip=source_ip(request.scope),
             nonce=chance[16:].hex(),
             api_version=header(request, b"anthropic-version")[:40],
         )
@@ -115,7 +115,7 @@ def _utc_day(number: int) -> tuple[date, str]:
     return day, day.strftime("%Y%m%d")
 
 
-def _source_ip(scope: Scope) -> str:
+def source_ip(scope: Scope) -> str:
     """The address that asked. No forwarding header is believed, but for what `FrontDoor` took from the edge's own."""
     if viewer := scope.get(VIEWER):
         return str(viewer)

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.errors import GatewayError
-from shared.gateway.context import VIEWER
+from shared.gateway.context import VIEWER, source_ip
 from shared.gateway.telemetry import hide
 from shared.stores.protocols import OriginSecrets, StoreUnavailable
 
@@ -73,7 +73,9 @@ class FrontDoor:
             given = [value for name, value in scope["headers"] if name == ORIGIN_HEADER]
             if _proven(b",".join(given), accepted):
                 headers = [header for header in scope["headers"] if header[0] != ORIGIN_HEADER]
-                await self._app({**scope, "headers": headers, VIEWER: _viewer(headers)}, receive, send)
+                await self._app(
+                    {**scope, "headers": headers, VIEWER: _viewer(headers, source_ip(scope))}, receive, send
+                )
                 return
             refusal = GatewayError("endpoint_not_allowed", "Requests are taken at the gateway's own address only.")
         await self._refuse(Request(scope), refusal)(scope, receive, send)
@@ -85,11 +87,18 @@ def _asked_at_url(scope: Scope) -> bool:
     return not isinstance(event, dict) or "domainName" in event.get("requestContext", {})
 
 
-def _viewer(headers: Sequence[tuple[bytes, bytes]]) -> str:
-    """Whom the edge was asked by: it adds that address to what the client may have written, and is itself the address
-    that asks the function."""
-    hops = b",".join(value for name, value in headers if name == b"x-forwarded-for")
-    return hops.rpartition(b",")[2].strip().decode("latin-1")
+def _viewer(headers: Sequence[tuple[bytes, bytes]], edge: str) -> str:
+    """Whom the edge was asked by: it adds that address to what the client may have written. What asks the function is
+    the edge itself, whose own address may have been added behind."""
+    hops = [
+        hop.strip().decode("latin-1")
+        for name, value in headers
+        if name == b"x-forwarded-for"
+        for hop in value.split(b",")
+    ]
+    if len(hops) > 1 and hops[-1] == edge:
+        hops.pop()
+    return hops[-1] if hops else ""
 
 
 def _proven(given: bytes, accepted: Sequence[bytes]) -> bool:

@@ -92,6 +92,8 @@ EDGE = {"requestContext": {"domainName": "x.on.aws", "http": {"sourceIp": "198.5
         (["10.0.0.1, 203.0.113.9"], "203.0.113.9"),  # what a client claims stands before what the edge adds
         (["10.0.0.1", "203.0.113.9"], "203.0.113.9"),
         (["10.0.0.1,2001:db8::9"], "2001:db8::9"),
+        (["10.0.0.1, 203.0.113.9, 198.51.100.1"], "203.0.113.9"),  # the edge's own, added by what it asks
+        (["198.51.100.1"], "198.51.100.1"),
         ([], "198.51.100.1"),
     ],
 )
