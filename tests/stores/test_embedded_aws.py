@@ -155,6 +155,8 @@ def test_an_orphan_that_holds_the_lock_is_asked_to_end(tmp_path: Path) -> None:
     gone.wait()
     stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     orphan = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", "ministack"])
+    while "ministack" not in embedded._command_of(orphan.pid):  # a process that has just begun has no words yet
+        time.sleep(0.01)
     (tmp_path / "tmp").mkdir()
     (tmp_path / "tmp" / "ministack-1.pid").write_text(str(orphan.pid))
     (tmp_path / "tmp" / "ministack-2.pid").write_text(str(stranger.pid))
