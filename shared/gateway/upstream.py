@@ -233,7 +233,6 @@ class Upstream:
                 if not await self.recovery.again(error, progress, exchange):
                     error.retried = progress.retries > 0
                     raise
-                progress.retries += 1
         total = answer.get("totalTokens")
         if not isinstance(total, int) or total < 0:
             raise GatewayError("upstream_invalid_response", "The upstream's count is unusable.")
