@@ -10,7 +10,6 @@ from starlette.responses import Response
 
 from shared.dialects.contract import CountingDialect, RequestContext
 from shared.errors import GatewayError
-from shared.gateway import auth
 from shared.gateway.budgets import input_bound
 from shared.gateway.context import Exchange
 from shared.gateway.input_bounds import refuse_routing
@@ -20,7 +19,7 @@ from shared.gateway.request_media import RequestMedia, counted
 from shared.gateway.responses import json_response
 from shared.gateway.signature_keeper import SignatureKeeper
 from shared.gateway.telemetry import log
-from shared.gemini.catalog import ResolvedModel, resolve
+from shared.gemini.catalog import ResolvedModel
 from shared.gemini.types import GenerateContentRequest
 from shared.json_codec import decode_object, encode
 
@@ -41,8 +40,7 @@ class Counter:
         key = await services.authenticator.principal(request, exchange.source_ip, endpoint)
         body = decode_object(await read_body(request, settings.max_body_bytes))
         refuse_routing(body)
-        named = resolve(dialect.requested_model(body), exchange.today, overrides=settings.model_aliases)
-        model = services.upstream.recovery.as_served(auth.scoped(key, named))
+        model = services.model(dialect.requested_model(body), key, exchange)
         keeper = SignatureKeeper(services.signatures, key.acct, model, exchange.created)
         signatures = await keeper.recall(dialect.signature_keys(body))
         context = RequestContext(model=model, signatures=signatures, strict=settings.strict_parameters)

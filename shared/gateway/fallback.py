@@ -54,16 +54,21 @@ def adapted(
 def taken_over(request: GenerateContentRequest, source: Capabilities, target: Capabilities) -> GenerateContentRequest:
     """The request of a model that is gone for the one that serves it now, which finds out about the rest."""
     contents = request.get("contents", [])
-    if contents and contents[-1].get("role") == "model" and not target.prefill:
+    if _refuses_prefill(request, target):
         asked: Any = {"role": "user", "parts": [{"text": _CONTINUE}]}
         request = {**request, "contents": [*contents, asked]}
     return (adapted(request, source, target) or request) if contents else request
 
 
-def _takes(request: GenerateContentRequest, target: Capabilities) -> bool:
+def _refuses_prefill(request: GenerateContentRequest, target: Capabilities) -> bool:
     contents = request.get("contents", [])
-    if contents and contents[-1].get("role") == "model" and not target.prefill:
+    return bool(contents) and contents[-1].get("role") == "model" and not target.prefill
+
+
+def _takes(request: GenerateContentRequest, target: Capabilities) -> bool:
+    if _refuses_prefill(request, target):
         return False
+    contents = request.get("contents", [])
     functions = any("functionDeclarations" in tool for tool in request.get("tools", []))
     built_ins = any(name != "functionDeclarations" for tool in request.get("tools", []) for name in tool)
     json_wanted = any(name in request.get("generationConfig", {}) for name in _JSON)

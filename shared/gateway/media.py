@@ -18,7 +18,6 @@ from shared.dialects.openai.fields import string
 from shared.dialects.openai_media.members import Form
 from shared.errors import GatewayError
 from shared.events import Event, Usage
-from shared.gateway import auth
 from shared.gateway.budgets import Estimate
 from shared.gateway.context import Exchange
 from shared.gateway.idempotency import HEADER, adopt
@@ -28,7 +27,7 @@ from shared.gateway.pipeline import Services
 from shared.gateway.request_body import read_body
 from shared.gateway.request_media import RequestMedia, answered
 from shared.gateway.responses import EventStream
-from shared.gemini.catalog import ResolvedModel, resolve
+from shared.gemini.catalog import ResolvedModel
 from shared.gemini.types import GenerateContentRequest
 from shared.json_codec import MAX_NODES, decode_object
 from shared.limit_state import LimitState
@@ -112,8 +111,7 @@ class MediaLife:
         if name in (None, "") and not default_model:
             raise GatewayError("invalid_request", "You must provide a model parameter.", param="model")
         wanted = string(name, "model") if name else default_model
-        named = resolve(wanted, exchange.today, overrides=settings.model_aliases)
-        model = services.upstream.recovery.as_served(auth.scoped(key, named))
+        model = services.model(wanted, key, exchange)
         context = RequestContext(
             model=model,
             signatures={},

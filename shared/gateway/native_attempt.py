@@ -37,15 +37,14 @@ class Attempt:
         meter.outcome.attempts += 1
         meter.outcome.use(slot)
         self.tap = Tap()
-        self.hop = Hop()
-        self.joins = call.join  # the ends of hops are hidden
+        self.hop = Hop(self.tap, meter, exchange)
+        self._joins = call.join  # the ends of hops are hidden
         self.reading = False
         self._call = call
         self._number = meter.outcome.attempts  # stands beside other candidates and discarded attempts
         self._progress = progress
         self._meter = meter
         self._exchange = exchange
-        self._tiers: dict[int, str] = {}  # that served the hops which spoke, and the one that begins
         self._usages = usages  # and of the hops before the running one
         self._stream = call.stream
         self._echo = EchoCut(call.echo_prefix, whole=not call.stream)
@@ -61,14 +60,9 @@ class Attempt:
 
     def __exit__(self, *exc: object) -> None:  # also where the client has left
         if self.tap.started:
-            note(self._meter, self.tap, self._number, self._tiers)
+            note(self.hop, self._number)
         if counters := self.tap.hop_counters:
             self._usages.append(counters)
-
-    @property
-    def fresh(self) -> bool:
-        """Whether the answer goes on, and has said nothing more yet."""
-        return self._silent and self.hop.number > 0
 
     def next_call(self) -> tuple[RelayCall, bool]:
         """The call for the next hop, and whether the model thinks."""
@@ -77,7 +71,7 @@ class Attempt:
         return self._call.relay(progress.model_id, self.hop.request(progress.request)), progress.thinking
 
     def begin_hop(self, reply: RelayReply) -> None:
-        self._tiers[len(self.tap.earlier_usages) + self.fresh] = reply.headers.get("x-gemini-service-tier", "").lower()
+        self.hop.served_as(reply.headers.get("x-gemini-service-tier", "").lower())
         self._splitter = self._call.splitter()
         self.reading = True
 
@@ -112,7 +106,7 @@ class Attempt:
                 self._hidden = ending
             open_ended = [joined.unfinished(chunk_of(element)) for element in held]
             held = [chunk for chunk in open_ended if joined.shows_something(chunk)]
-        elif self.fresh:
+        elif self.hop.fresh:
             held = [joined.ending(chunk_of(element)) for element in self._hidden]
         return [one for element in self._joined(held) for one in self._passing_anew(element)]
 
@@ -176,7 +170,8 @@ class Attempt:
             return
         self._silent = False
         self._exchange.mark_first_byte()
-        if self.hop.number > 0:
+        if self.hop.fresh:
+            self.hop.fresh = False
             self._usages.append(self.tap.hop_counters)
             self.tap.next_hop()
 
@@ -185,7 +180,7 @@ class Attempt:
         tap = self.tap
         if not self._stream:
             self._whole += raws
-        elif self.joins and (self._ending or tap.ends_hop):
+        elif self._joins and (self._ending or tap.ends_hop):
             self._ending += raws
         else:
             return self._passing(self._joined(raws), tap.has_call, tap.has_output)

@@ -12,7 +12,6 @@ from shared.dialects import gemini_native
 from shared.dialects.gemini_native.framing import JSON_TYPE
 from shared.dialects.gemini_native.query import Options, read_options
 from shared.errors import GatewayError
-from shared.gateway import auth
 from shared.gateway.budgets import Estimate
 from shared.gateway.context import Exchange
 from shared.gateway.google_principal import google_principal
@@ -22,7 +21,7 @@ from shared.gateway.metering import Meter, settled_on_failure, usd
 from shared.gateway.pipeline import Services
 from shared.gateway.request_body import read_body
 from shared.gateway.responses import Settle, Whole, raw_headers
-from shared.gemini.catalog import ResolvedModel, resolve
+from shared.gemini.catalog import ResolvedModel
 from shared.json_codec import decode_object
 from shared.stores.protocols import KeyRecord
 
@@ -79,9 +78,7 @@ class NativeLife:
         return Asked(key, self.model(name, key, exchange), method, body, options, exchange)
 
     def model(self, name: str, key: KeyRecord, exchange: Exchange) -> ResolvedModel:
-        overrides = self.services.settings.model_aliases
-        named = resolve(name.removeprefix("models/"), exchange.today, overrides=overrides)
-        return self.services.upstream.recovery.as_served(auth.scoped(key, named))
+        return self.services.model(name.removeprefix("models/"), key, exchange)
 
     async def admit(self, asked: Asked, reserve: Estimate, endpoint: str, *, stream: bool = False) -> NativeAnswer:
         services = self.services

@@ -53,12 +53,9 @@ class NativeUpstream(Upstream):
                                 while attempt.reading:
                                     for shown in attempt.feed(await anext(reply.pieces, b"")):
                                         yield shown
-                            hop, tap = attempt.hop, attempt.tap
-                            hop.wanted = call.join and await self.goes_on(
-                                hop, tap, meter, fresh=attempt.fresh, exchange=exchange
-                            )
+                            attempt.hop.wanted = call.join and await self.goes_on(attempt.hop)
                         except GatewayError as error:
-                            if not await self._resumed(attempt, error, meter, exchange):
+                            if not (call.join and await self.resume(attempt.hop, error)):
                                 raise
                         if shown := attempt.end_hop():
                             yield shown
@@ -74,10 +71,6 @@ class NativeUpstream(Upstream):
     def _asked(self, attempt: Attempt, slot: Credential, exchange: Exchange) -> AbstractAsyncContextManager[RelayReply]:
         relay, thinking = attempt.next_call()
         return self.client.relay(relay, slot.key, deadline_s=exchange.remaining_s, thinking=thinking)
-
-    async def _resumed(self, attempt: Attempt, error: GatewayError, meter: Meter, exchange: Exchange) -> bool:
-        hop, tap, fresh = attempt.hop, attempt.tap, attempt.fresh
-        return attempt.joins and await self.resume(hop, tap, error, meter, fresh=fresh, exchange=exchange)
 
     async def plain(
         self,

@@ -78,6 +78,12 @@ class Services(Struct, frozen=True):
     signer: UploadSigner | None = None
     fetcher: Fetcher | None = None  # None: links are for the upstream alone
 
+    def model(self, name: str, key: KeyRecord, exchange: Exchange) -> ResolvedModel:
+        """What a client's name for a model means today and for this key, with the rules of what serves it now. Raises
+        GatewayError, alike for a name that is unknown and one that is not in the key's scope."""
+        named = resolve(name, exchange.today, overrides=self.settings.model_aliases)
+        return self.upstream.recovery.as_served(auth.scoped(key, named))
+
     def media(
         self, key: KeyRecord, body: Body, request: GenerateContentRequest, exchange: Exchange
     ) -> RequestMedia | None:
@@ -150,10 +156,8 @@ class Pipeline:
         memory: "Memory | None" = None,
     ) -> Response:
         """The way of a body whose sender is known; `memory` only with a `StatefulDialect`."""
-        settings = self._services.settings
         refuse_routing(body)
-        model = resolve(dialect.requested_model(body), exchange.today, overrides=settings.model_aliases)
-        model = self._services.upstream.recovery.as_served(auth.scoped(key, model))
+        model = self._services.model(dialect.requested_model(body), key, exchange)
         call = await self._admit(body, key, model, exchange, dialect, endpoint, memory)
         async with settled_on_failure(call.meter, dialect.render_error):
             return await (self._stream(call) if call.translation.stream else self._buffered(call))

@@ -99,7 +99,6 @@ class Recovery:
             if self._repair(error, progress):
                 return True
             if await self.again(error, progress, exchange):
-                progress.retries += 1
                 return True
         error.retried = progress.retries > 0
         if self._fall_back(error, progress, model, exchange):
@@ -132,20 +131,19 @@ class Recovery:
 
     async def again(self, error: GatewayError, progress: Progress, exchange: Exchange) -> bool:
         """The same call once more: with another credential at once where this one is the trouble, else after a wait."""
-        slot_trouble = error.kind in _SLOT_TROUBLE
         if progress.attempts >= MAX_ATTEMPTS or error.reason == CIRCUIT_OPEN:
             return False
-        if not (slot_trouble or is_retryable(error)) or not self._time_for(0, exchange):
+        slot_trouble = error.kind in _SLOT_TROUBLE
+        at_once = slot_trouble and await self._pool.has_another(progress.model_id, progress.bad_slots)
+        if not at_once and not is_retryable(error):
             return False
-        if slot_trouble and await self._pool.has_another(progress.model_id, progress.bad_slots):
-            return self._pool.retries.take()
-        if not is_retryable(error):
-            return False
-        wait = error.retry_after or self._backoff(progress.attempts)
+        wait = 0.0 if at_once else error.retry_after or self._backoff(progress.attempts)
         if not self._time_for(wait, exchange) or not self._pool.retries.take():
             return False
-        progress.bad_slots.clear()
-        await asyncio.sleep(wait)
+        progress.retries += 1
+        if not at_once:
+            progress.bad_slots.clear()
+            await asyncio.sleep(wait)
         return True
 
     def _fall_back(self, error: GatewayError, progress: Progress, model: ResolvedModel, exchange: Exchange) -> bool:

@@ -7,9 +7,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shared.dialects.contract import Body, StatefulDialect
+from shared.dialects.contract import Body, RequestContext, StatefulDialect
 from shared.errors import GatewayError
-from shared.gateway import auth
 from shared.gateway.background import Background
 from shared.gateway.context import Exchange
 from shared.gateway.conversations import Conversations
@@ -22,7 +21,6 @@ from shared.gateway.request_body import read_body
 from shared.gateway.responses import json_response
 from shared.gateway.sealing import sealer_for
 from shared.gateway.signature_keeper import SignatureKeeper
-from shared.gemini.catalog import resolve
 from shared.json_codec import decode_object
 from shared.stores.protocols import KeptDocument, KeyRecord, ResponseStore, SecretStore, StoreUnavailable
 
@@ -99,14 +97,10 @@ class ResponsesApi:
         """POST /v1/responses/input_tokens: counted as they would be sent, with everything the body builds upon."""
         key, body = await self._received(request, exchange, endpoint)
         memory = await self._memory(body, key, exchange, dialect)
-        settings = self._services.settings
-        named = resolve(dialect.requested_model(body), exchange.today, overrides=settings.model_aliases)
-        model = self._services.upstream.recovery.as_served(auth.scoped(key, named))
-        keeper = SignatureKeeper(self._services.signatures, key.acct, model, exchange.created)
-        context = await self._pipeline.context(body, key, model, dialect, keeper, memory)
+        context = await self._context(body, key, exchange, dialect, memory)
         asked = dialect.count_request(body, context)
         media = self._services.media(key, body, asked, exchange)
-        tokens = await self._counter.count(asked, model, exchange, media)
+        tokens = await self._counter.count(asked, context.model, exchange, media)
         return json_response(200, dialect.count_body(tokens))
 
     async def compact(self, request: Request, exchange: Exchange, dialect: StatefulDialect, endpoint: str) -> Response:
@@ -171,11 +165,14 @@ class ResponsesApi:
         self, body: Body, key: KeyRecord, exchange: Exchange, dialect: StatefulDialect, memory: Memory
     ) -> None:
         """A body that cannot be translated is refused now and not found out later."""
-        settings = self._services.settings
-        named = resolve(dialect.requested_model(body), exchange.today, overrides=settings.model_aliases)
-        model = self._services.upstream.recovery.as_served(auth.scoped(key, named))
+        dialect.to_gemini(body, await self._context(body, key, exchange, dialect, memory))
+
+    async def _context(
+        self, body: Body, key: KeyRecord, exchange: Exchange, dialect: StatefulDialect, memory: Memory
+    ) -> RequestContext:
+        model = self._services.model(dialect.requested_model(body), key, exchange)
         keeper = SignatureKeeper(self._services.signatures, key.acct, model, exchange.created)
-        dialect.to_gemini(body, await self._pipeline.context(body, key, model, dialect, keeper, memory))
+        return await self._pipeline.context(body, key, model, dialect, keeper, memory)
 
     async def _document(self, key: KeyRecord, response_id: str) -> KeptDocument:
         """404 alike for an id that is unknown, another account's, or of something that was not to be kept."""

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-from msgspec import Struct, structs
+from msgspec import Struct, field, structs
 
 from shared.errors import GatewayError
 from shared.events import End, Event, LooseSignature, Start, Usage
@@ -35,16 +35,26 @@ _UNSAID = _BROKEN | {"upstream_invalid_response"}  # the last is a reply without
 
 
 class Hop(Struct):
-    """Where a long decode stands: the hop that runs, and the token it started from."""
+    """Where a long decode stands: the hop that runs, the token it started from, and what the answer has told so far."""
 
+    told: Told
+    meter: Meter
+    exchange: Exchange
     number: int = 0
     token: str | None = None
     refusals: int = 0
     wanted: bool = True
+    tiers: dict[int, str] = field(default_factory=dict)  # that served the hops which spoke, and the one that begins
+    fresh: bool = False  # it goes on from another hop and has said nothing yet, so `told` is still about that one
 
     def request(self, first: GenerateContentRequest) -> GenerateContentRequest:
-        """The same request again with the token on top: never the partial output."""
+        """For the call that begins: the same request again with the token on top, never the partial output."""
+        self.fresh = self.number > 0
         return first if self.token is None else {**first, "continuationToken": self.token}
+
+    def served_as(self, tier: str) -> None:
+        """The upstream's word for the hop that begins; "" where it says none."""
+        self.tiers[len(self.told.earlier_usages) + self.fresh] = tier
 
     def go_on(self, token: str | None) -> None:
         self.number, self.token, self.refusals = self.number + 1, token, 0
@@ -54,15 +64,13 @@ class Attempt:
     """One try at an answer with one credential, over all its hops: what was read of it, and what of it may be shown.
     Leaving it, however, notes what it used. After `failure` there is nothing to feed but another hop."""
 
-    def __init__(self, progress: Progress, slot: Credential, meter: Meter) -> None:
+    def __init__(self, progress: Progress, slot: Credential, meter: Meter, exchange: Exchange) -> None:
         meter.outcome.attempts += 1
         meter.outcome.use(slot)
-        self.number = meter.outcome.attempts  # stands beside other candidates and discarded attempts
-        self.reader = ReplyReader(drafts=progress.drafts)
-        self.hop = Hop()
-        self.fresh = False  # the reader stays in the finished hop until the next one speaks
+        self._number = meter.outcome.attempts  # stands beside other candidates and discarded attempts
+        self._reader = ReplyReader(drafts=progress.drafts)
+        self.hop = Hop(self._reader, meter, exchange)
         self.failure: GatewayError | None = None
-        self.tiers: dict[int, str] = {}  # that served the hops which spoke, and the one that begins
         self._progress = progress
         self._meter = meter
         self._held: list[Event] = []
@@ -71,33 +79,28 @@ class Attempt:
         return self
 
     def __exit__(self, *exc: object) -> None:  # also where the client has left, or a stop sequence was found
-        if self.reader.started:
-            note(self._meter, self.reader, self.number, self.tiers)
+        if self._reader.started:
+            note(self.hop, self._number)
 
     def next_request(self) -> GenerateContentRequest:
-        self.fresh = self.hop.number > 0
         self.failure = None  # one that broke a hop is over where another resumes it
         return self.hop.request(self._progress.request)
-
-    def served_as(self, tier: str) -> None:
-        """The upstream's word for the hop that begins; "" where it says none."""
-        self.tiers[len(self.reader.earlier_usages) + self.fresh] = tier
 
     def feed(self, chunks: Burst) -> list[Event]:
         """What may be shown now. Where a `failure` cuts a burst short, what was said before it counts."""
         events: list[Event] = []
-        if self.fresh:
-            events = self.reader.next_hop()
-            self.fresh = False
+        if self.hop.fresh:
+            events = self._reader.next_hop()
+            self.hop.fresh = False
         try:
-            self.reader.feed_all(chunks, events)
+            self._reader.feed_all(chunks, events)
         except GatewayError as failure:
             self.failure = failure
         return events if self._progress.shown else self._released(events)
 
     def close(self) -> list[Event]:
         """The last events, `End` last. Raises AskAgain, or GatewayError, where they are no answer."""
-        events = self.reader.close()
+        events = self._reader.close()
         if not self._progress.shown:
             events = self._released(events)
         self._judge(events[-1])
@@ -165,22 +168,20 @@ class Upstream:
             slot = None
             try:
                 slot = await self.slot(progress.model_id, progress.bad_slots, credential_id)
-                with Attempt(progress, slot, meter) as attempt:
+                with Attempt(progress, slot, meter, exchange) as attempt:
                     while attempt.hop.wanted:
                         try:
                             async with self._open(progress, attempt.next_request(), slot, exchange) as bursts:
-                                attempt.served_as(bursts.service_tier)
+                                attempt.hop.served_as(bursts.service_tier)
                                 async for chunks in bursts:
                                     exchange.mark_first_byte()
                                     if events := attempt.feed(chunks):
                                         yield events
                                     if attempt.failure is not None:
                                         raise attempt.failure
-                            hop, reader = attempt.hop, attempt.reader
-                            hop.wanted = await self.goes_on(hop, reader, meter, fresh=attempt.fresh, exchange=exchange)
+                            attempt.hop.wanted = await self.goes_on(attempt.hop)
                         except GatewayError as error:
-                            hop, reader, fresh = attempt.hop, attempt.reader, attempt.fresh
-                            if not await self.resume(hop, reader, error, meter, fresh=fresh, exchange=exchange):
+                            if not await self.resume(attempt.hop, error):
                                 raise
                     events = attempt.close()
                 yield events
@@ -232,7 +233,6 @@ class Upstream:
                 if not await self.recovery.again(error, progress, exchange):
                     error.retried = progress.retries > 0
                     raise
-                progress.retries += 1
         total = answer.get("totalTokens")
         if not isinstance(total, int) or total < 0:
             raise GatewayError("upstream_invalid_response", "The upstream's count is unusable.")
@@ -284,46 +284,46 @@ class Upstream:
             )
         )
 
-    async def goes_on(self, hop: Hop, reader: Told, meter: Meter, *, fresh: bool, exchange: Exchange) -> bool:
+    async def goes_on(self, hop: Hop) -> bool:
         """Whether another call follows one whose bytes have ended. Without a word for its end it broke off as one whose
-        connection did; `fresh` is one that never spoke."""
-        if reader.hop_ended and not fresh:
-            return self.follow(hop, reader, meter, exchange)
+        connection did."""
+        if hop.told.hop_ended and not hop.fresh:
+            return self._follow(hop)
         error = GatewayError("upstream_truncated", "The upstream's reply ended before it was complete.")
-        return await self.resume(hop, reader, error, meter, fresh=fresh, exchange=exchange) and hop.wanted
+        return await self.resume(hop, error) and hop.wanted
 
-    def follow(self, hop: Hop, reader: Told, meter: Meter, exchange: Exchange) -> bool:
+    def _follow(self, hop: Hop) -> bool:
         """Whether another hop follows a whole one, which `hop` then is: only for a new token, and only if this one
         brought something."""
-        if reader.finish != "CONTINUATION" or not reader.hop_output_seen:
+        told = hop.told
+        if told.finish != "CONTINUATION" or not told.hop_output_seen:
             return False
-        token = reader.continuation_token
-        if token is None or token == hop.token or not self.may_hop(hop, reader, meter, exchange):
+        token = told.continuation_token
+        if token is None or token == hop.token or not self._may_hop(hop):
             return False
         hop.go_on(token)
         return True
 
-    def may_hop(self, hop: Hop, reader: Told, meter: Meter, exchange: Exchange) -> bool:
-        if hop.number >= self.settings.max_hops or exchange.remaining_s < _HOP_TIME_S:
+    def _may_hop(self, hop: Hop) -> bool:
+        if hop.number >= self.settings.max_hops or hop.exchange.remaining_s < _HOP_TIME_S:
             return False
-        return meter.covers_another([*reader.earlier_usages, reader.hop_usage], reader.model_version)
+        told = hop.told
+        return hop.meter.covers_another([*told.earlier_usages, told.hop_usage], told.model_version)
 
-    async def resume(
-        self, hop: Hop, reader: Told, error: GatewayError, meter: Meter, *, fresh: bool, exchange: Exchange
-    ) -> bool:
+    async def resume(self, hop: Hop, error: GatewayError) -> bool:
         """A long decode that broke: from its last checkpoint, if that covers all that was sent; a hop that was refused
         or said nothing is tried again, and where it never spoke the answer then ends where it is. False where the
         failure is final."""
-        broken = error.kind in _BROKEN
-        if broken and not fresh and reader.token_covers_output and self.may_hop(hop, reader, meter, exchange):
-            hop.go_on(reader.continuation_token)
+        broken, told = error.kind in _BROKEN, hop.told
+        if broken and not hop.fresh and told.token_covers_output and self._may_hop(hop):
+            hop.go_on(told.continuation_token)
             return True
-        if not fresh and (not broken or not hop.number or reader.hop_output_seen):
+        if not hop.fresh and (not broken or not hop.number or told.hop_output_seen):
             return False
         hop.refusals += 1
         again = (error.kind in _UNSAID or is_retryable(error)) and hop.refusals < MAX_ATTEMPTS
-        hop.wanted = again and await self.recovery.pause(hop.refusals, exchange)
-        return hop.wanted or fresh
+        hop.wanted = again and await self.recovery.pause(hop.refusals, hop.exchange)
+        return hop.wanted or hop.fresh
 
 
 class _Whole:
@@ -338,16 +338,17 @@ class _Whole:
         yield [self._chunk]
 
 
-def note(meter: Meter, reader: Told, call: int, tiers: Mapping[int, str]) -> None:
-    """What an attempt used; `tiers` are those that served its hops, which calls side by side do not share."""
+def note(hop: Hop, call: int) -> None:
+    """What an attempt used, up to this hop; `call` is its number among those that the request pays."""
+    told, meter, tiers = hop.told, hop.meter, hop.tiers
     outcome = meter.outcome
-    if reader.model_version:
-        outcome.model_version = outcome.versions[call] = reader.model_version
-    outcome.upstream_response_id = reader.response_id or outcome.upstream_response_id
-    usage, earlier = reader.usage, reader.earlier_usages
+    if told.model_version:
+        outcome.model_version = outcome.versions[call] = told.model_version
+    outcome.upstream_response_id = told.response_id or outcome.upstream_response_id
+    usage, earlier = told.usage, told.earlier_usages
     if earlier:
         outcome.hops[call] = [_completed(each, meter, tiers.get(at)) for at, each in enumerate(earlier)]
-        usage = reader.hop_usage
+        usage = told.hop_usage
     outcome.calls[call] = _completed(usage, meter, tiers.get(len(earlier)))
 
 

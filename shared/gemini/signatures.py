@@ -38,7 +38,8 @@ _WITHOUT_SIGNATURES = ("gemma", "1.", "2.0")
 
 class FoundSignature(Struct, frozen=True):
     """What the store remembers of one signed part: `native_id` is the upstream's call id, `name` the wire name of the
-    function, `family` the `Capabilities.family` that made it (empty where unknown)."""
+    function, `family` the `Capabilities.family` that made it (empty where unknown). Under a `server_key` the
+    `signature` is the JSON of signed parts."""
 
     signature: str
     native_id: str | None = None

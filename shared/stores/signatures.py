@@ -55,10 +55,11 @@ class DynamoSignatureStore:
         rows: list[Attributes] = []
         for key, signature in items.items():
             self._remember(acct, key, signature, expires_at)
-            if len(signature.signature) <= _MAX_ITEM_BYTES:
+            size = len(signature.signature.encode())
+            if size <= _MAX_ITEM_BYTES:
                 rows.append(_row(acct, key, signature, expires_at))
             else:  # kept in the front only: a client that drops it may then need the sentinel
-                _log.warning("signature_too_large", extra={"fields": {"bytes": len(signature.signature)}})
+                _log.warning("signature_too_large", extra={"fields": {"bytes": size}})
         await write_items(self._aws, self._table, rows, _TRIES)
 
     def _remember(self, acct: str, key: str, signature: StoredSignature, expires_at: int) -> None:

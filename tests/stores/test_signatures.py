@@ -143,3 +143,9 @@ async def test_a_signature_too_large_for_an_item_is_kept_here_only(
     assert await mine.get("acct", ["k1"]) == {"k1": large}
     assert await store(aws, table).get("acct", ["k1"]) == {}
     assert "signature_too_large" in caplog.text
+
+
+async def test_what_is_too_large_in_bytes_takes_nothing_else_with_it(aws: Aws, table: str) -> None:
+    """What the upstream's own tools found may be in any script; an item is measured in UTF-8."""
+    await store(aws, table).put("acct", {"k1": StoredSignature("本" * 200_000), "k2": CALL}, LATER)
+    assert await store(aws, table).get("acct", ["k1", "k2"]) == {"k2": CALL}

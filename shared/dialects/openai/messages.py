@@ -57,12 +57,14 @@ class Message(Struct, frozen=True):
 def read_messages(value: Any, names: ToolNames, context: RequestContext, notes: Notes, *, served: bool) -> Conversation:
     """The conversation of a body's `messages`. `served`: the upstream runs tools of its own beside the client's. Raises
     invalid_request with the JSON path of what cannot be carried."""
-    return _History(names, context, notes, served).read(_checked(value))
+    return read_history(_checked(value), names, context, notes, served=served)
 
 
-def read_history(messages: Sequence[Message], names: ToolNames, context: RequestContext, notes: Notes) -> Conversation:
+def read_history(
+    messages: Sequence[Message], names: ToolNames, context: RequestContext, notes: Notes, *, served: bool
+) -> Conversation:
     """The same of messages that another dialect has made of its own items; their roles must be known ones."""
-    return _History(names, context, notes, False).read(messages)
+    return _History(names, context, notes, served).read(messages)
 
 
 def _checked(value: Any) -> list[Message]:

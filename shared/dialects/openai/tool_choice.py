@@ -36,6 +36,11 @@ class ToolPlan(Struct, frozen=True):
     forced: bool
     built_ins: frozenset[str]
 
+    @property
+    def served(self) -> bool:
+        """Whether the upstream runs tools of its own beside the client's, and wants back what they did."""
+        return self.config is not None and "includeServerSideToolInvocations" in self.config
+
 
 def read_choice(tool_choice: Any, function_call: Any) -> Choice:
     """The body's `tool_choice`, or the legacy `function_call`; None where absent."""

@@ -157,8 +157,7 @@ def _conversation(params: Parameters, plan: ToolPlan, context: RequestContext, n
     if contents is None:
         if system:
             notes.ignored(system.path)  # it belongs to `contents`
-        served = bool(plan.config and "includeServerSideToolInvocations" in plan.config)
-        return read_messages(messages.value if messages else None, plan.names, context, notes, served=served)
+        return read_messages(messages.value if messages else None, plan.names, context, notes, served=plan.served)
     if messages is not None:
         raise invalid("Send either messages or contents.", "contents")
     return Conversation(

@@ -41,7 +41,7 @@ from shared.dialects.openai_responses.tools import (
 )
 from shared.dialects.openai_responses.truncation import fitting
 from shared.errors import GatewayError
-from shared.gemini.signatures import call_key, content_key, text_key
+from shared.gemini.signatures import call_key, content_key, server_key, text_key
 from shared.gemini.types import GenerateContentRequest
 
 # Read here, or of no consequence for the answer.
@@ -150,16 +150,17 @@ def _referenced(items: list[Any]) -> Iterator[str]:
 def signature_keys(body: Mapping[str, Any]) -> list[str]:
     """The store keys of everything in `input` that may have been signed, newest first, at most 100. Never raises."""
     given = body.get("input")
+    items = [item for item in given if isinstance(item, dict)] if isinstance(given, list) else []
+    served = any(item_type(item) == "web_search_call" for item in items)  # the upstream ran a tool of its own
     keys: dict[str, None] = {}
-    for item in reversed(given) if isinstance(given, list) else ():
-        if isinstance(item, dict):
-            keys.update(dict.fromkeys(_keys_of(item)))
-            if len(keys) >= MAX_SIGNATURE_KEYS:
-                break
+    for item in reversed(items):
+        keys.update(dict.fromkeys(_keys_of(item, served=served)))
+        if len(keys) >= MAX_SIGNATURE_KEYS:
+            break
     return list(keys)[:MAX_SIGNATURE_KEYS]
 
 
-def _keys_of(item: Mapping[str, Any]) -> list[str]:
+def _keys_of(item: Mapping[str, Any], *, served: bool) -> list[str]:
     kind = item_type(item)
     if kind == "message" and item.get("role") == "assistant":
         content = item.get("content")
@@ -169,6 +170,8 @@ def _keys_of(item: Mapping[str, Any]) -> list[str]:
     if isinstance(kind, str) and kind.endswith("_call"):
         call_id = item.get("call_id") or item.get("id")
         keys = [call_key(call_id)] if isinstance(call_id, str) else []
+        if served and isinstance(call_id, str) and kind != "web_search_call":
+            keys.append(server_key(call_id))
     name = item.get("name")
     if isinstance(name, str) and kind in ("function_call", "custom_tool_call"):
         args = arguments(item.get("arguments")) if kind == "function_call" else {"input": item.get("input") or ""}
@@ -215,7 +218,7 @@ def _translate(
     plan = plan_tools(declared, read_choice(choice, None), caps, notes, search=context.model.search)
     if items.signatures:
         context = structs.replace(context, signatures={**context.signatures, **items.signatures})
-    conversation = read_history(items.messages, plan.names, context, notes)
+    conversation = read_history(items.messages, plan.names, context, notes, served=plan.served)
     made = generation(params, plan, conversation, context, notes)
     if made.in_words:
         conversation.system.append({"text": made.in_words})

@@ -93,7 +93,7 @@ def _shape(item: Mapping[str, Any], where: str, shaped: ShapedTools, model: Reso
         shaped.add({"type": _SEARCH}, where)
     elif kind == "image_generation":
         if "IMAGE" in model.capabilities.modalities:
-            from shared.dialects.openai_responses.images import drawn
+            from shared.dialects.openai_responses.images import drawn  # few models draw, and each cold start would pay
 
             shaped.images = drawn(item, where, model, notes)
         else:

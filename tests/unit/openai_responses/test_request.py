@@ -10,7 +10,7 @@ from shared.dialects.openai_responses.echo import echoed
 from shared.dialects.openai_responses.encrypted import item_key, seal_signatures, seal_summary
 from shared.errors import GatewayError
 from shared.gemini.catalog import resolve
-from shared.gemini.signatures import SENTINEL, FoundSignature, call_key, text_key
+from shared.gemini.signatures import SENTINEL, FoundSignature, call_key, server_key, text_key
 from tests.golden.upstream_rules import VALIDATOR, assert_sound
 from tests.unit.openai_responses.response_setup import (
     DAY,
@@ -519,3 +519,24 @@ def test_unknown_members_are_named_and_known_ones_are_not():
     )
     assert done.warnings == ["ignored:stop", "ignored:text.verbosity"]
     assert json.loads(json.dumps(done.options.echo))["prompt_cache_key"] == "k"
+
+
+def test_what_the_upstreams_own_tools_did_before_a_call_goes_back_before_it():
+    """A search beside functions lost its context at the next step."""
+    part = {"toolCall": {"toolType": "GOOGLE_SEARCH_WEB", "id": "s1", "args": {}}, "thoughtSignature": "c2lnbmF0dXJl"}
+    answer = {"toolResponse": {"toolType": "GOOGLE_SEARCH_WEB", "id": "s1", "response": {}}}
+    searched = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search"}}
+    called = {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"}
+    answered = {"type": "function_call_output", "call_id": "call_1", "output": "x"}
+    given = [{"role": "user", "content": "hi"}, searched, called, answered]
+    assert server_key("call_1") in signature_keys({"input": given})
+    assert server_key("call_1") not in signature_keys({"input": [called, answered]})
+    kept = {server_key("call_1"): FoundSignature(json.dumps([part, answer]), family=FAMILY)}
+    tools = [{"type": "function", "name": "f"}, {"type": "web_search"}]
+
+    def parts(tools):
+        return request({"input": given, "tools": tools}, signatures=kept)["contents"][1]["parts"]
+
+    assert parts(tools)[:2] == [part, answer]
+    assert [next(iter(part)) for part in parts(tools)] == ["toolCall", "toolResponse", "functionCall"]
+    assert [next(iter(part)) for part in parts(tools[:1])] == ["functionCall"]
