@@ -183,7 +183,16 @@ async def conversation_items(store: ResponseStore, acct: str, conversation: Kept
 
 async def append(store: ResponseStore, acct: str, conversation: str, *entries: Mapping[str, Any]) -> KeptDocument:
     """Adds entries at the end of a conversation; see `rewrite`."""
-    return await rewrite(store, acct, conversation, lambda body: {**body, "entries": [*body["entries"], *entries]})
+    seen: int | None = None
+
+    def extended(body: Mapping[str, Any]) -> dict[str, Any]:
+        nonlocal seen
+        held = body["entries"]
+        seen = len(held) if seen is None else seen
+        # those that came since: a write of ours whose answer was lost, before another's
+        return {**body, "entries": [*held, *(entry for entry in entries if entry not in held[seen:])]}
+
+    return await rewrite(store, acct, conversation, extended)
 
 
 async def remove_item(store: ResponseStore, acct: str, conversation: str, item_id: str) -> KeptDocument:
