@@ -291,7 +291,8 @@ class ResponseStore(Protocol):
         *,
         if_state: Collection[str] | None = None,
     ) -> None:
-        """Replaces what is kept under the id; with `if_state` StoreConflict where its state is none of these."""
+        """Replaces what is kept under the id; with `if_state` StoreConflict where its state is none of these, and where
+        that is empty, where anything is kept."""
 
     async def delete(self, acct: str, document_id: str) -> bool:
         """Whether there was one."""

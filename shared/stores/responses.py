@@ -151,6 +151,9 @@ class _Refused(Exception):
 def _condition(if_state: Collection[str] | None) -> dict[str, Any]:
     if if_state is None:
         return {}
+    if not if_state:
+        condition = expressions({"ConditionExpression": "attribute_not_exists(#pk)"}, {})
+        return {**condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
     states = {f"s{number}": state for number, state in enumerate(sorted(if_state))}
     listed = ", ".join(f":{name}" for name in states)
     condition = expressions({"ConditionExpression": f"#st IN ({listed})"}, states)

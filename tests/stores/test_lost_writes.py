@@ -54,3 +54,12 @@ async def test_a_write_that_was_done_is_no_conflict(store: DynamoResponseStore, 
     assert (await store.get("acct", ["resp_1"]))["resp_1"] == done
     with pytest.raises(StoreConflict):  # somebody else's is one
         await store.put("acct", "resp_1", KeptDocument({}, "completed"), SOON, if_state=["in_progress"])
+
+
+async def test_the_first_write_is_the_first_whatever_becomes_of_its_answer(
+    store: DynamoResponseStore, aws: Aws, table: str
+):
+    faulty = DynamoResponseStore(FaultyAws(aws, {1: "lost"}), table)
+    await faulty.put("acct", "resp_1", KeptDocument({}, "queued"), SOON, if_state=())
+    with pytest.raises(StoreConflict):
+        await store.put("acct", "resp_1", KeptDocument({}, "queued"), SOON, if_state=())
