@@ -229,10 +229,13 @@ class KeyRegistry:
         return record
 
     def _limits(self, record: KeyRecord) -> AccountLimits:
-        return AccountLimits(record.budget_limit_nano, record.max_concurrency, self._period(record))
+        return AccountLimits(record.budget_limit_nano, record.max_concurrency, self._period(record), self._today())
 
     def _period(self, record: KeyRecord) -> str:
-        return period_of(record, time.strftime("%Y%m%d", time.gmtime(self._clock())))
+        return period_of(record, self._today())
+
+    def _today(self) -> str:
+        return time.strftime("%Y%m%d", time.gmtime(self._clock()))
 
 
 def _random(length: int) -> str:

@@ -221,11 +221,13 @@ class Settlement(Struct, frozen=True):
 
 
 class AccountLimits(Struct, frozen=True):
-    """What an account's state keeps of its keys' terms; None = unlimited. `period` names the running budget period."""
+    """What an account's state keeps of its keys' terms; None = unlimited. `period` names the running budget period,
+    `day` is today, by which one of another kind may be over."""
 
     budget_limit_nano: int | None
     max_concurrency: int | None
     period: str
+    day: str = ""
 
 
 class Ledger(Protocol):
