@@ -10,13 +10,16 @@ from msgspec import structs
 from shared.dialects.contract import Body, ReplyContext, StatefulDialect
 from shared.errors import GatewayError
 from shared.gateway.context import Exchange
-from shared.gateway.memory import UNFINISHED, Memory
+from shared.gateway.limits import refusal
+from shared.gateway.memory import UNFINISHED, Memory, unavailable
 from shared.gateway.pipeline import Pipeline, Services
 from shared.gateway.sealing import sealer_for
 from shared.gateway.telemetry import log
 from shared.stores.protocols import (
     KeptDocument,
     KeyRecord,
+    RefusalKind,
+    Refused,
     ResponseStore,
     SecretStore,
     StoreConflict,
@@ -42,7 +45,10 @@ class Background:
         """The queued response, kept before anybody can ask for it."""
         reply = ReplyContext(exchange.request_id, exchange.created, dialect.requested_model(body))
         response = dialect.queued(body, reply)
-        await memory.begin(response, body=dict(body), kid=key.kid, endpoint=endpoint)
+        try:
+            await memory.begin(response, body=dict(body), kid=key.kid, endpoint=endpoint)
+        except StoreConflict as conflict:
+            raise await self._repeated(key.acct, memory, exchange) from conflict
         if self._services.invoker is None:
             work = self._make(body, key, exchange, dialect, endpoint, memory, response)
             self._spawn(memory.response_id, work)
@@ -57,6 +63,19 @@ class Background:
             raise failure from error
         return response
 
+    async def _repeated(self, acct: str, memory: Memory, exchange: Exchange) -> GatewayError:
+        """What the ledger would say of the Idempotency-Key, which sees a background response only once it is made."""
+        try:
+            kept = (await self._store.get(acct, [memory.response_id])).get(memory.response_id)
+        except StoreUnavailable as error:
+            return unavailable(error)
+        verdict: RefusalKind = "duplicate_running"
+        if kept is not None and kept.body.get("body_sha") != exchange.body_sha:
+            verdict = "duplicate_mismatch"
+        elif kept is None or kept.state not in UNFINISHED:
+            verdict = "duplicate_done"
+        return refusal(Refused(verdict), exchange.request_id)
+
     async def resume(self, ticket: Any, exchange: Exchange, dialect: StatefulDialect) -> None:
         """The other end of the invocation. Lambda repeats one that broke off: what was begun twice has failed."""
         acct, request_id = await self._opened(ticket, exchange.created)
@@ -67,7 +86,8 @@ class Background:
         kept, response = document.body, document.body["response"]
         memory = Memory(self._store, acct, await sealer_for(acct, self._secrets), dialect, request_id, exchange.created)
         memory.resume(int(response["created_at"]))
-        own = structs.replace(exchange, request_id=request_id, shown_id=request_id)
+        memory.body_sha = kept.get("body_sha")
+        own = structs.replace(exchange, request_id=request_id, shown_id=request_id, body_sha=memory.body_sha)
         try:
             await memory.load(kept["body"])
             if document.state != "queued":

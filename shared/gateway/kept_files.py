@@ -73,10 +73,14 @@ class KeptFiles:
         slot = await upstream.slot(model_id, set(), credential_id)
         sent = await self._send(object_, slot, upstream, exchange)
         expires_at = exchange.created + _UPSTREAM_KEEPS_S
-        with readable():
-            # the upstream's name too: whoever is told it may use it like a file sent there directly
-            await self._owned.put(acct, OwnedObject(sent["name"], slot.id, expires_at))
-            await self._owned.put(acct, OwnedObject(f"sent/{file_id}", slot.id, expires_at, sent["uri"]))
+        try:
+            with readable():
+                # the upstream's name too: whoever is told it may use it like a file sent there directly
+                await self._owned.put(acct, OwnedObject(sent["name"], slot.id, expires_at))
+                await self._owned.put(acct, OwnedObject(f"sent/{file_id}", slot.id, expires_at, sent["uri"]))
+        except GatewayError:  # nobody would find it, and every further try would leave another
+            await _ended(upstream, sent["name"], slot, exchange)
+            raise
         return SentFile(sent["uri"], media_type_of(object_), slot.id)
 
     async def forget(self, acct: str, file_id: str, upstream: Upstream, exchange: Exchange) -> None:
@@ -89,11 +93,10 @@ class KeptFiles:
         sent = upstream_file(record.url)
         try:
             slot = await upstream.slot("", set(), record.credential_id)
-            await _asked(upstream, RelayCall(sent, None, "DELETE"), slot, exchange)
         except GatewayError as error:
-            log(
-                "upstream_file_stays", level=30, request_id=exchange.request_id, kind=error.kind
-            )  # for 48 hours at most
+            _stays(error, exchange)
+        else:
+            await _ended(upstream, sent, slot, exchange)
         with readable():
             await self._owned.delete(acct, sent)
             await self._owned.delete(acct, name)
@@ -193,6 +196,18 @@ class readable:
         if isinstance(error, StoreUnavailable):
             message = "The files of the gateway cannot be read or written now."
             raise GatewayError("unavailable", message, retry_after=error.retry_after) from error
+
+
+async def _ended(upstream: Upstream, name: str, slot: Credential, exchange: Exchange) -> None:
+    try:
+        await _asked(upstream, RelayCall(name, None, "DELETE"), slot, exchange)
+    except GatewayError as error:
+        _stays(error, exchange)
+
+
+def _stays(error: GatewayError, exchange: Exchange) -> None:
+    """For 48 hours at most."""
+    log("upstream_file_stays", level=30, request_id=exchange.request_id, kind=error.kind)
 
 
 async def _asked(

@@ -8,7 +8,7 @@ import contextlib
 import hmac
 import secrets
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -144,14 +144,16 @@ class KeyRegistry:
         changed = replace(record, **terms.fields(), status=status or record.status, version=record.version + 1)
         if status is not None:
             await self._set_status(changed)
-        kids: Collection[str] = ()
         if not set(_IN_LEDGER).isdisjoint(changes):
-            kids = await self._ledger.change_limits(record.acct, self._limits(changed))
-        elif not set(_OF_ACCOUNT).isdisjoint(changes):
-            kids = await self._ledger.account_kids(record.acct)
+            await self._ledger.change_limits(record.acct, self._limits(changed))
+        if (held := await self.held(kid)) != record:  # rotated, say: what it became meanwhile stays
+            terms = replace(KeyTerms.of(held), **changes)
+            changed = replace(held, **terms.fields(), status=status or held.status, version=held.version + 1)
         if (await self._put_again(changed)).status == "revoked":
             raise _conflict("The key was revoked meanwhile.")
-        await self._spread({name: getattr(changed, name) for name in _OF_ACCOUNT}, [k for k in kids if k != kid])
+        if not set(_OF_ACCOUNT).isdisjoint(changes):  # asked now: a key that joined before the put has the old terms
+            kids = await self._ledger.account_kids(record.acct)
+            await self._spread({name: getattr(changed, name) for name in _OF_ACCOUNT}, [k for k in kids if k != kid])
         return changed
 
     async def rotate(self, kid: str, overlap_s: int = OVERLAP_S) -> tuple[KeyRecord, str]:
@@ -164,6 +166,10 @@ class KeyRegistry:
             raise _conflict("Only a key that is active and has not expired can be rotated.")
         fresh = replace(old, kid=_random(KID_LENGTH), created_at=now, version=1)
         issued = await self._issue(fresh)
+        with contextlib.suppress(StoreUnavailable):
+            held = await self.held(kid)
+            if held.status == old.status and held.replaced_by is None:
+                issued, old = await self._with_terms(issued, held), held
         end = now + overlap_s if old.expires_at is None else min(old.expires_at, now + overlap_s)
         ended: KeyStatus = old.status if overlap_s else "revoked"
         if not overlap_s:
@@ -173,6 +179,12 @@ class KeyRegistry:
         with contextlib.suppress(StoreUnavailable):  # the new key is in force, and nobody else is told its text
             await self._unless_revoked(replaced)
         return issued
+
+    async def _with_terms(self, issued: tuple[KeyRecord, str], of: KeyRecord) -> tuple[KeyRecord, str]:
+        """A key that was issued on the terms of another, which may have been given others meanwhile."""
+        record, text = issued
+        changed = replace(record, **KeyTerms.of(of).fields())
+        return issued if changed == record else (await self._put(changed), text)
 
     async def page(self, cursor: str | None = None) -> tuple[Sequence[KeyRecord], str | None]:
         """ValueError for a cursor that is none."""
@@ -217,10 +229,13 @@ class KeyRegistry:
         return record
 
     def _limits(self, record: KeyRecord) -> AccountLimits:
-        return AccountLimits(record.budget_limit_nano, record.max_concurrency, self._period(record))
+        return AccountLimits(record.budget_limit_nano, record.max_concurrency, self._period(record), self._today())
 
     def _period(self, record: KeyRecord) -> str:
-        return period_of(record, time.strftime("%Y%m%d", time.gmtime(self._clock())))
+        return period_of(record, self._today())
+
+    def _today(self) -> str:
+        return time.strftime("%Y%m%d", time.gmtime(self._clock()))
 
 
 def _random(length: int) -> str:

@@ -39,6 +39,7 @@ class Memory:
         self._kept = False
         self._if_state: Sequence[str] | None = None
         self._created_at: int | None = None
+        self.body_sha: str | None = None  # the request body's digest, with an Idempotency-Key only
         self.sealer = sealer
         self.history: list[Item] = []
         self.references: dict[str, Item] = {}
@@ -124,8 +125,9 @@ class Memory:
 
     async def begin(self, response: Mapping[str, Any], **more: Any) -> None:
         """Keeps a response that is still to be made. Raises where it cannot be: nobody could ask for it later;
-        StoreConflict where it was kept before and is no longer wanted."""
-        before, self._if_state = self._if_state, UNFINISHED
+        StoreConflict where it was kept before and is no longer wanted, or is the answer to an earlier request with the
+        same Idempotency-Key."""
+        before, self._if_state = self._if_state or (), UNFINISHED
         try:
             await self._put(response, before, **more)
         except StoreUnavailable as error:
@@ -160,6 +162,7 @@ class Memory:
             "chain": self._chain,
             "stored": self._refs.store,
             "expires_at": self._expires_at,
+            **({"body_sha": self.body_sha} if self.body_sha else {}),
             **more,
         }
         document = KeptDocument(body, str(response["status"]))
@@ -183,7 +186,16 @@ async def conversation_items(store: ResponseStore, acct: str, conversation: Kept
 
 async def append(store: ResponseStore, acct: str, conversation: str, *entries: Mapping[str, Any]) -> KeptDocument:
     """Adds entries at the end of a conversation; see `rewrite`."""
-    return await rewrite(store, acct, conversation, lambda body: {**body, "entries": [*body["entries"], *entries]})
+    seen: int | None = None
+
+    def extended(body: Mapping[str, Any]) -> dict[str, Any]:
+        nonlocal seen
+        held = body["entries"]
+        seen = len(held) if seen is None else seen
+        # those that came since: a write of ours whose answer was lost, before another's
+        return {**body, "entries": [*held, *(entry for entry in entries if entry not in held[seen:])]}
+
+    return await rewrite(store, acct, conversation, extended)
 
 
 async def remove_item(store: ResponseStore, acct: str, conversation: str, item_id: str) -> KeptDocument:

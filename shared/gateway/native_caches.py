@@ -89,7 +89,8 @@ class NativeCaches:
             content, _, maker = await self._upstream.fetch(call, model.id, exchange, credential_id, answer.meter)
             made = parsed(content)
             outcome.calls[1] = read_usage(_usage(made))
-            await self._owners.add(key.acct, OwnedObject(str(made.get("name")), maker, exchange.created + _KEPT_S))
+            item = OwnedObject(str(made.get("name")), maker, exchange.created + _KEPT_S)
+            await self._resources.own(key.acct, item, exchange)
             outcome.finish_reason = "STOP"
             return answer.respond(passed(content, asked.options))
 

@@ -96,7 +96,8 @@ class NativeFiles:
         name = file.get("name") if isinstance(file, dict) else None
         if not isinstance(name, str) or not name.startswith("files/"):
             raise GatewayError("upstream_invalid_response", "The upstream did not name the new file.")
-        await self._owners.add(acct, OwnedObject(name, credential_id, exchange.created + _KEPT_S))
+        item = OwnedObject(name, credential_id, exchange.created + _KEPT_S)
+        await self._resources.own(acct, item, exchange)
 
     @property
     def _limit(self) -> int:

@@ -10,6 +10,7 @@ from shared.dialects.gemini_native.reading import parsed
 from shared.errors import GatewayError
 from shared.gateway.context import Exchange
 from shared.gateway.native_upstream import NativeUpstream
+from shared.gateway.telemetry import log
 from shared.gemini.client import RelayCall
 from shared.json_codec import number_in
 from shared.stores.protocols import OwnedObject, OwnedObjectStore, StoreUnavailable
@@ -77,6 +78,19 @@ class OwnedResources:
         self.kind = kind
         self._owners = owners
         self._upstream = upstream
+
+    async def own(self, acct: str, item: OwnedObject, exchange: Exchange) -> None:
+        """Records what the upstream has just made. Where that fails nobody could use it or end it, and a cached content
+        costs by the hour: it is taken back."""
+        try:
+            await self._owners.add(acct, item)
+        except GatewayError:
+            try:
+                await self._upstream.fetch(RelayCall(item.name, None, "DELETE"), "", exchange, item.credential_id)
+            except GatewayError as error:
+                name = item.name
+                log("upstream_object_stays", level=40, request_id=exchange.request_id, object=name, kind=error.kind)
+            raise
 
     async def call(
         self, acct: str, item_id: str, exchange: Exchange, *, method: str = "GET", body: bytes | None = None,

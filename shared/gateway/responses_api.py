@@ -158,6 +158,7 @@ class ResponsesApi:
         except StoreUnavailable as error:
             raise unavailable(error) from error
         memory = Memory(self._store, key.acct, sealer, dialect, exchange.request_id, exchange.created)
+        memory.body_sha = exchange.body_sha
         await memory.load(body)
         return memory
 

@@ -63,10 +63,16 @@ def limits_update(table: str, acct: str, state: Item, limits: AccountLimits, ope
         "op": operation,
         "v": state["v"],
     }
-    if len(limits.period) != len(state["period"]):  # `all`, yyyymm or yyyymmdd: another kind, not a later one
+    condition, held = "#v = :v", state["period"]
+    if len(limits.period) != len(held):  # `all`, yyyymm or yyyymmdd: another kind, not a later one
         sets.append("#period = :period")
         values["period"] = limits.period
-    parts = {"UpdateExpression": "SET " + ", ".join(sets), "ConditionExpression": "#v = :v"}
+        if held.isdigit() and limits.day[: len(held)] > held:  # it is over: nothing was spent in the new one
+            sets[1] = "#avail = #avail + #spent + :delta"
+            sets.append("#spent = :zero")
+            values |= {"zero": 0, "held": held}
+            condition += " AND #period = :held"
+    parts = {"UpdateExpression": "SET " + ", ".join(sets), "ConditionExpression": condition}
     return _on_state(table, acct, parts, values)
 
 

@@ -221,11 +221,13 @@ class Settlement(Struct, frozen=True):
 
 
 class AccountLimits(Struct, frozen=True):
-    """What an account's state keeps of its keys' terms; None = unlimited. `period` names the running budget period."""
+    """What an account's state keeps of its keys' terms; None = unlimited. `period` names the running budget period,
+    `day` is today, by which one of another kind may be over."""
 
     budget_limit_nano: int | None
     max_concurrency: int | None
     period: str
+    day: str = ""
 
 
 class Ledger(Protocol):
@@ -291,7 +293,8 @@ class ResponseStore(Protocol):
         *,
         if_state: Collection[str] | None = None,
     ) -> None:
-        """Replaces what is kept under the id; with `if_state` StoreConflict where its state is none of these."""
+        """Replaces what is kept under the id; with `if_state` StoreConflict where its state is none of these, and where
+        that is empty, where anything is kept."""
 
     async def delete(self, acct: str, document_id: str) -> bool:
         """Whether there was one."""

@@ -73,7 +73,7 @@ class DynamoResponseStore:
                 async with limit:
                     key = _item_key(pk, _piece_key(generation, number))
                     item = {**key, "data": {"B": pieces[number]}, "ttl": {"N": str(expires_at)}}
-                    await self._put({"Item": item})
+                    await self._call("put_item", Item=item)
 
             await asyncio.gather(*(write(number) for number in range(1, len(pieces))))
         head = {
@@ -84,7 +84,11 @@ class DynamoResponseStore:
             "data": {"B": pieces[0]},
             "ttl": {"N": str(expires_at)},
         }
-        await self._put({"Item": head, **_condition(if_state)})
+        try:
+            await self._call("put_item", Item=head, **_condition(if_state))
+        except _Refused as refused:
+            if refused.generation != generation:  # else our own write, whose answer was lost
+                raise StoreConflict("the kept document is in another state") from refused
 
     async def delete(self, acct: str, document_id: str) -> bool:
         pk = _partition(acct, document_id)
@@ -96,12 +100,6 @@ class DynamoResponseStore:
         await asyncio.gather(*(self._call("delete_item", Key=_item_key(pk, sk)) for sk in keys))
         return int(head["ttl"]["N"]) > self._clock()
 
-    async def _put(self, request: Mapping[str, Any]) -> None:
-        try:
-            await self._call("put_item", **request)
-        except _Refused as refused:
-            raise StoreConflict("the kept document is in another state") from refused
-
     async def _call(self, operation: str, **request: Any) -> Mapping[str, Any]:
         try:
             return await retrying(
@@ -109,7 +107,7 @@ class DynamoResponseStore:
             )
         except AwsFailure as failure:
             if failure.code == _REFUSED:
-                raise _Refused from failure
+                raise _Refused((failure.item or {}).get("gen", {}).get("S", "")) from failure
             raise failure.unavailable() from failure
 
     async def _read(self, keys: Sequence[tuple[str, str]]) -> list[Mapping[str, Any]]:
@@ -143,15 +141,23 @@ class DynamoResponseStore:
 
 
 class _Refused(Exception):
-    """A condition did not hold."""
+    """A condition did not hold, on a document of this generation; "" where there is none."""
+
+    def __init__(self, generation: str) -> None:
+        super().__init__(generation)
+        self.generation = generation
 
 
 def _condition(if_state: Collection[str] | None) -> dict[str, Any]:
     if if_state is None:
         return {}
+    if not if_state:
+        condition = expressions({"ConditionExpression": "attribute_not_exists(#pk)"}, {})
+        return {**condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
     states = {f"s{number}": state for number, state in enumerate(sorted(if_state))}
     listed = ", ".join(f":{name}" for name in states)
-    return expressions({"ConditionExpression": f"#st IN ({listed})"}, states)
+    condition = expressions({"ConditionExpression": f"#st IN ({listed})"}, states)
+    return {**condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
 
 
 def _packed(data: bytes) -> bytes:

@@ -4,12 +4,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 from msgspec import structs
 
 from shared.stores.aws import Aws, AwsFailure
 from shared.stores.protocols import Settlement
-
-_FIELDS = frozenset(Settlement.__struct_fields__)
 
 
 class SqsSettlementQueue:
@@ -51,10 +50,7 @@ def dumps(settlement: Settlement) -> str:
 
 def loads(body: str) -> Settlement:
     """The settlement of a message. ValueError where the body is none; members of a newer version are ignored."""
-    value = json.loads(body)
-    if not isinstance(value, dict):
-        raise ValueError("a settlement is a JSON object")  # noqa: TRY004 - the text is at fault, not the caller
     try:
-        return Settlement(**{name: item for name, item in value.items() if name in _FIELDS})
-    except TypeError as error:
-        raise ValueError(f"incomplete settlement: {error}") from error
+        return msgspec.json.decode(body, type=Settlement)
+    except (msgspec.DecodeError, RecursionError) as error:  # ValidationError is one
+        raise ValueError(f"no settlement: {error}") from error

@@ -64,9 +64,10 @@ class SsmKeyStore:
                 Overwrite=overwrite,
             )
         except AwsFailure as failure:
-            if failure.code == "ParameterAlreadyExists":
+            if failure.code != "ParameterAlreadyExists":
+                raise failure.unavailable() from failure
+            if await self.resolve(record.kid, fresh=True) != record:  # else the answer to our own write was lost
                 raise StoreConflict(f"the key {record.kid} exists already") from failure
-            raise failure.unavailable() from failure
 
     async def page(self, cursor: str | None = None) -> tuple[Sequence[KeyRecord], str | None]:
         request: dict[str, Any] = {"Path": self._prefix, "WithDecryption": True, "MaxResults": _PAGE}

@@ -229,6 +229,33 @@ async def test_another_kind_of_period_keeps_what_was_spent(bench: Bench) -> None
     assert bench.state(key)["period"] == DAY[:6]
 
 
+@pytest.mark.parametrize(("before", "after"), [("202612", DAY), ("20261231", DAY[:6]), ("20270114", "all")])
+async def test_another_kind_of_period_begins_with_what_is_left_of_one_that_is_over(
+    bench: Bench, before: str, after: str
+) -> None:
+    """December's money was taken from the first day of a budget by the day; usage had said that nothing was spent."""
+    key = await bench.account(budget_limit_nano=1_000, period=before)
+    await bench.admit(request := bench.request(key, day="20261231", period=before))
+    await bench.settle(request)
+    await bench.admit(bench.request(key, day="20261231", period=before))  # still runs
+    await bench.ledger.change_limits(key.acct, AccountLimits(700, None, after, DAY))
+    state = bench.state(key)
+    assert (state["period"], state["spent"], state["spent_all"], state["avail"]) == (after, 0, COST, 600)
+
+
+async def test_a_period_that_ends_while_its_kind_is_changed_ends_once(bench: Bench) -> None:
+    key = await bench.account(budget_limit_nano=1_000, period="202612")
+
+    async def turned() -> None:
+        await bench.admit(request := bench.request(key, period=DAY[:6]))
+        await bench.settle(request)
+
+    ledger = bench.faulty({2: turned})
+    await ledger.change_limits(key.acct, AccountLimits(1_000, None, DAY, DAY))
+    state = bench.state(key)
+    assert (state["period"], state["spent"], state["avail"]) == (DAY, COST, 1_000 - COST)
+
+
 async def test_limits_of_nobody_cannot_be_changed(bench: Bench) -> None:
     with pytest.raises(StoreConflict):
         await bench.ledger.change_limits("nobody", AccountLimits(1, 1, "all"))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -294,6 +295,51 @@ async def test_a_rotation_gives_the_new_key_even_if_the_ledger_is_lost_after_it(
     key = parse_key(text)
     assert key is not None
     assert await KeyDirectory(store, secret_store).lookup(key) == fresh
+
+
+@pytest.mark.parametrize("first", ["rotation", "change"])
+async def test_a_key_that_is_changed_while_it_is_rotated(
+    store: KeyStore,
+    secret_store: SecretsManagerStore,
+    aws: Aws,
+    table: str,
+    monkeypatch: pytest.MonkeyPatch,
+    first: str,
+) -> None:
+    """The new key had the old terms, beside the account's new limits, or the old one lost its end: it worked for
+    ever."""
+    ledger, bench = DynamoLedger(aws, table), Bench(aws, table)
+    registry = KeyRegistry(store, secret_store, ledger)
+    old, _ = await registry.issue(KeyTerms("team", rpm=5))
+    other = KeyRegistry(store, secret_store, DynamoLedger(aws, table))
+    verb = {"rotation": "open_account", "change": "change_limits"}[first]
+    real = getattr(ledger, verb)
+
+    async def change() -> None:
+        await (other if first == "rotation" else registry).change(old.kid, {"rpm": 9, "budget_limit_nano": 70})
+
+    async def rotate() -> None:
+        await (other if first == "change" else registry).rotate(old.kid, 60)
+
+    async def interrupted(*values: Any, **named: Any) -> Any:
+        if first == "change":
+            done = await real(*values, **named)
+            await rotate()
+            return done
+        await change()
+        return await real(*values, **named)
+
+    monkeypatch.setattr(ledger, verb, interrupted)
+    await (rotate() if first == "rotation" else change())
+    replaced = await store.resolve(old.kid, fresh=True)
+    assert replaced is not None
+    assert replaced.replaced_by is not None
+    fresh = await store.resolve(replaced.replaced_by, fresh=True)
+    assert fresh is not None
+    assert replaced.expires_at is not None
+    assert fresh.expires_at is None
+    assert [(key.rpm, key.budget_limit_nano) for key in (replaced, fresh)] == [(9, 70), (9, 70)]
+    assert bench.state(old)["limit"] == 70
 
 
 class RevokedOnceRead:

@@ -7,10 +7,13 @@ from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 import pytest
+from msgspec.structs import replace
 
 from shared.stores.aws import Aws
 from shared.stores.dynamodb import DynamoLedger
-from shared.stores.protocols import AccountLimits, Admitted
+from shared.stores.protocols import AccountLimits, Admitted, KeyRecord, StoreConflict
+from shared.stores.secrets_keys import SecretsKeyStore
+from shared.stores.ssm import SsmKeyStore
 from tests.stores.bench import Bench
 from tests.stores.test_ledger import COST
 
@@ -90,3 +93,17 @@ async def test_a_limit_change_whose_answer_is_lost_moves_the_budget_once(
         await DynamoLedger(aws, bench.table).change_limits(key.acct, AccountLimits(1_500, None, "all"))
     state = bench.state(key)
     assert (state["limit"], state["avail"], state["v"]) == (1_500, 1_500, 2)
+
+
+@pytest.mark.parametrize("backend", [SsmKeyStore, SecretsKeyStore])
+async def test_a_new_key_whose_answer_is_lost_was_written_by_us(
+    bench: Bench, environment: Mapping[str, str], backend: type[SsmKeyStore] | type[SecretsKeyStore]
+) -> None:
+    """Else its text was told to nobody, while the key was in force."""
+    record = KeyRecord("kid", "acct", "hash", "p1", models=("gemini-*",), rpm=5)
+    prefix = f"/gw/{bench.table}/keys".lstrip("/" if backend is SecretsKeyStore else "")
+    for number in (1, 2):
+        async with lossy(environment, {number}) as (aws, _):
+            await backend(aws, prefix).put(replace(record, kid=f"kid{number}"), overwrite=False)
+    with pytest.raises(StoreConflict):
+        await backend(bench.aws, prefix).put(replace(record, kid="kid1", hash="other"), overwrite=False)

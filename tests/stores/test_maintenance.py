@@ -185,9 +185,10 @@ async def test_what_the_queue_brings_is_booked_and_only_failures_come_again(benc
     await bench.admit(request := bench.request(key))
     good = sqs.dumps(bench.settlement(request))
     orphan = sqs.dumps(bench.settlement(replace(bench.request(key), acct="nobody")))
-    bodies = {"1": good, "2": "no JSON", "3": good, "4": orphan, "5": "{}"}
+    bent = json.dumps(json.loads(good) | {"cost_nano": "7"})
+    bodies = {"0": bent, "1": good, "2": "no JSON", "3": good, "4": orphan, "5": "{}"}
     messages = [{"messageId": name, "body": body} for name, body in bodies.items()]
-    assert await book(messages, sqs.loads, bench.ledger.settle) == ["2", "4", "5"]
+    assert await book(messages, sqs.loads, bench.ledger.settle) == ["0", "2", "4", "5"]
     assert bench.state(key)["spent"] == COST
 
 

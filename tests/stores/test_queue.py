@@ -37,7 +37,18 @@ def test_a_message_of_a_newer_version_is_read_a_foreign_one_refused(bench: Bench
     settlement = bench.settlement(bench.request(PLAIN))
     newer = json.loads(sqs.dumps(settlement)) | {"news": 1}
     assert sqs.loads(json.dumps(newer)) == settlement
-    for body in ("", "[]", "{}", '{"acct":"a"}'):
+    whole = json.loads(sqs.dumps(settlement))
+    wrong = ({"cost_nano": "7"}, {"cost_nano": 0.5}, {"modalities": None}, {"projects": {"p": 1.5}}, {"acct": 5})
+    bodies = [
+        "",
+        "[]",
+        "{}",
+        '{"acct":"a"}',
+        "\ud83d",
+        '{"x":' + 100_000 * "[",
+        *(json.dumps(whole | one) for one in wrong),
+    ]
+    for body in bodies:
         with pytest.raises(ValueError):
             sqs.loads(body)
 

@@ -21,6 +21,7 @@ from shared.gateway.key_terms import KeyTerms
 from shared.gateway.settings import Settings
 from shared.gemini.file_links import upstream_file
 from shared.stores.aws import Aws
+from shared.stores.protocols import StoreUnavailable
 
 MODEL = "gemini-3.6-flash"
 PDF = b"%PDF-1.7\n" + bytes(3000)
@@ -189,6 +190,27 @@ async def native(place: Place, key: str, parts: list[dict[str, Any]], status: in
     )
     assert answer.status_code == status, answer.text
     return answer.json()
+
+
+async def test_a_file_that_cannot_be_recorded_does_not_stay_at_google(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every further try left another, of the 20 GB that all accounts share."""
+    client = place.openai()
+    made = await client.files.create(file=("doc.pdf", PDF), purpose="user_data")
+
+    async def down(acct: str, item: Any) -> None:
+        raise StoreUnavailable("no writes")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place.files._owned, "put", down)
+        with pytest.raises(openai.InternalServerError) as caught:
+            await client.chat.completions.create(**chat(made.id))
+    assert caught.value.status_code == 503
+    assert (place.uploaded(), place.upstream.state.stored.files) == (1, {})
+    await client.chat.completions.create(**chat(made.id))
+    await client.files.delete(made.id)
+    assert place.upstream.state.stored.files == {}
 
 
 async def test_another_account_sees_nothing_of_a_file(place: Place) -> None:

@@ -25,7 +25,7 @@ class MemoryStore:
     ) -> None:
         self._reach()
         before = self.documents.get((acct, document_id))
-        if if_state is not None and (before is None or before.state not in if_state):
+        if if_state is not None and (before.state not in if_state if before is not None else if_state):
             raise StoreConflict("another state")
         self.documents[acct, document_id] = document
 

@@ -43,6 +43,7 @@ class Pipeline:
 
     async def run(self, body, key, exchange, dialect, endpoint, memory):
         self.seen.append((body, key, exchange.request_id, endpoint))
+        self.body_sha = exchange.body_sha
         if self.error:
             raise self.error
         response = dialect.queued(body, SimpleNamespace(request_id=exchange.request_id, created=1, requested_model="m"))
@@ -70,6 +71,7 @@ class World:
     async def begin(self):
         sealer = await sealer_for("acct", Pepper())
         memory = Memory(self.store, "acct", sealer, dialect, self.exchange.request_id, self.exchange.created)
+        memory.body_sha = self.exchange.body_sha
         await memory.load(BODY)
         return await self.background.begin(BODY, KEY, self.exchange, dialect, memory, "responses")
 
@@ -103,6 +105,29 @@ async def test_two_invocations_make_one_response():
     assert world.pipeline.settled == 1
     await world.resume()  # Lambda delivers at least once
     assert len(world.pipeline.seen) == 1
+
+
+async def test_a_repeated_idempotency_key_replaces_no_answer():
+    """The key makes the response's id: a repeat stood in the place of what was queued, and of the answer."""
+    world = World(Invoker())
+    world.exchange.body_sha = "aa"
+    response = await world.begin()
+
+    async def refused(body_sha):
+        world.exchange.body_sha = body_sha
+        with pytest.raises(GatewayError) as caught:
+            await world.begin()
+        return caught.value.kind
+
+    assert (await refused("aa"), await refused("bb")) == ("idempotency_running", "idempotency_mismatch")
+    assert world.kept(response).state == "queued"
+    await world.resume()
+    assert world.pipeline.body_sha == "aa"  # which the ledger compares later repeats with
+    done = world.kept(response)
+    assert done.state == "completed"
+    assert (await refused("aa"), await refused("bb")) == ("idempotency_done", "idempotency_mismatch")
+    assert world.kept(response) == done
+    assert len(world.invoker.calls) == 1
 
 
 async def test_an_invocation_that_broke_off_has_failed():

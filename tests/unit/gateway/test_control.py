@@ -145,23 +145,23 @@ async def test_a_change_touches_what_it_names_only(plane: Plane) -> None:
     assert changed == {**{k: v for k, v in made.items() if k != "key"}, "rpm": 5, "name": "new", "version": 2}
     assert kid not in plane.stores.limits  # the ledger's limits were not named
     await plane.ask("PATCH", f"/admin/keys/{kid}", {"budget": {"period": "day", "limit_usd": "7.5"}})
-    assert plane.stores.limits[kid] == AccountLimits(7_500_000_000, None, TODAY)
+    assert plane.stores.limits[kid] == AccountLimits(7_500_000_000, None, TODAY, TODAY)
     await plane.ask("PATCH", f"/admin/keys/{kid}", {"budget": {"limit_usd": "8"}})
-    assert plane.stores.limits[kid] == AccountLimits(8_000_000_000, None, TODAY)  # still that of a day
+    assert plane.stores.limits[kid] == AccountLimits(8_000_000_000, None, TODAY, TODAY)  # still that of a day
     await plane.ask("PATCH", f"/admin/keys/{kid}", {"budget": {"period": "none"}})
-    assert plane.stores.limits[kid] == AccountLimits(8_000_000_000, None, "all")
+    assert plane.stores.limits[kid] == AccountLimits(8_000_000_000, None, "all", TODAY)
     await plane.ask("PATCH", f"/admin/keys/{kid}", {"budget": {"period": "day"}})
     await plane.ask("PATCH", f"/admin/keys/{kid}", {"budget": {}})
-    assert plane.stores.limits[kid] == AccountLimits(8_000_000_000, None, TODAY)
+    assert plane.stores.limits[kid] == AccountLimits(8_000_000_000, None, TODAY, TODAY)
     await plane.ask("PATCH", f"/admin/keys/{kid}", {"budget": {"limit_usd": None}})
-    assert plane.stores.limits[kid] == AccountLimits(None, None, "all")
+    assert plane.stores.limits[kid] == AccountLimits(None, None, "all", TODAY)
     assert await plane.error("PATCH", f"/admin/keys/{kid}", {"budget": {"period": "day"}}) == (
         *(400, "invalid_value"),
         "budget.limit_usd",
     )
     await plane.ask("PATCH", f"/admin/keys/{kid}", {"budget": {"period": "day", "limit_usd": "7.5"}})
     await plane.ask("PATCH", f"/admin/keys/{kid}", {"budget": None, "rpm": None, "models": []})
-    assert plane.stores.limits[kid] == AccountLimits(None, None, "all")
+    assert plane.stores.limits[kid] == AccountLimits(None, None, "all", TODAY)
     record = plane.stores.records[kid]
     assert (record.rpm, record.models, record.budget_limit_nano, record.budget_period) == (None, (), None, "none")
     assert await plane.error("PATCH", f"/admin/keys/{kid}", {"rpm": -1}) == (400, "invalid_value", "rpm")

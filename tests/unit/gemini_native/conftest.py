@@ -21,7 +21,15 @@ from shared.gateway.settings import Settings
 from shared.gateway.upstream import Upstream
 from shared.gemini.client import GeminiClient
 from shared.limit_state import LimitState
-from shared.stores.protocols import Admission, Admitted, Credential, KeyRecord, OwnedObject, Settlement
+from shared.stores.protocols import (
+    Admission,
+    Admitted,
+    Credential,
+    KeyRecord,
+    OwnedObject,
+    Settlement,
+    StoreUnavailable,
+)
 
 KEY = make_key("K" * 16, "s" * 43)
 OTHER_KEY = make_key("L" * 16, "s" * 43)
@@ -84,8 +92,11 @@ class Owned:
 
     def __init__(self) -> None:
         self.items: dict[tuple[str, str], OwnedObject] = {}
+        self.read_only = False
 
     async def put(self, acct, item):
+        if self.read_only:
+            raise StoreUnavailable("no writes")
         self.items[acct, item.name] = item
 
     async def get(self, acct, name):

@@ -244,6 +244,22 @@ async def test_cached_contents_live_under_their_account(world):
     assert (await world.post(path, use)).status == 404
 
 
+async def test_what_cannot_be_recorded_does_not_stay_at_google(world):
+    """Nobody could use it, change it or end it, and a cached content costs by the hour."""
+    world.owned.read_only = True
+    assert (await world.post("/v1beta/cachedContents", KEPT)).status == 503
+    assert world.row.cost_nano == 4096 * 300  # it was made, and read once
+    world.owned.read_only = False
+    start = {"x-goog-upload-protocol": "resumable", "x-goog-upload-command": "start"}
+    url = (await world.post("/upload/v1beta/files", {"file": {}}, headers=start)).headers["x-goog-upload-url"]
+    world.owned.read_only = True
+    piece = {"x-goog-upload-command": "upload, finalize", "x-goog-upload-offset": "0", "content-type": "text/plain"}
+    assert (await world.post(url, "words", headers=piece)).status == 503
+    assert [one["path"].split("/")[2] for one in world.sent if one["method"] == "DELETE"] == ["cachedContents", "files"]
+    assert world.emulator.state.stored.files == {}
+    assert world.emulator.state.stored.caches == {}
+
+
 async def test_pages_hold_the_accounts_own(world):
     names = sorted([(await uploaded(world))["name"] for _ in range(5)])
     await uploaded(world, headers=OTHER)
