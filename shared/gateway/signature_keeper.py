@@ -78,7 +78,8 @@ class Signed:
                 self._signature = event.signature
             elif type(event) is ToolCall:
                 self._keep_call(event, items)
-            elif type(event) is End and self._signature and (text := "".join(self._text)):
+            elif type(event) is End and self._signature and (text := "".join(self._text)).strip():
+                # not white space alone, which has one key for all texts of that kind
                 items[text_key("", text)] = FoundSignature(self._signature, family=self._family)
             elif type(event) is ServerTool:
                 self._served.append(event.part)

@@ -51,10 +51,12 @@ class AssistantReader:
             return found
         return Envelope("", found.kind, found.call_id)
 
-    def call(self, call: Call, carried: Envelope | None) -> Part:
+    def call(self, call: Call, carried: Envelope | None, *, leads: bool) -> Part:
+        """`leads`: the first of its step. What the store has for a name and arguments may be of any conversation, and
+        the upstream signs no other call, so an unsigned parallel one has nothing there."""
         wire = self._plan.names.to_wire(call.name)
         stored = self._lookup.get(call_key(call.call_id)) if call.call_id else None
-        if stored is None and self._lookup:  # where nothing was found, no hash is needed
+        if stored is None and leads and self._lookup:  # where nothing was found, no hash is needed
             stored = self._lookup.get(content_key("", call.name, call.args))
         signature = (carried.signature if carried else "") or usable(stored, self._caps)
         if self._caps.call_ids:
@@ -90,14 +92,15 @@ class _Turn:
         self._parts: list[Part] = []
         self._for_call: Envelope | None = None
         self._for_text = ""
+        self._leads = True  # the next call is the first
 
     def add(self, block: Mapping[str, Any], where: str) -> None:
         kind = string(block.get("type"), f"{where}.type")
         if kind == "text":
             self._parts += [self._signed(part) for part in text_part(block, where) for part in _drawn(part)]
         elif kind == "tool_use":
-            self._parts.append(self._reader.call(next(self._calls), self._for_call))
-            self._for_call = None
+            self._parts.append(self._reader.call(next(self._calls), self._for_call, leads=self._leads))
+            self._for_call, self._leads = None, False
         elif kind in THINKING:
             self._think(block, where)
         elif kind == "server_tool_use":

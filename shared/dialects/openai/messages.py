@@ -143,6 +143,8 @@ class _History:
             self._turns.append(Turn("user", [{"text": f"<system>{text}</system>"}]))
 
     def _add_assistant(self, message: Message, calls: list[Call]) -> None:
+        if calls:
+            calls[0].leads = not self._unanswered
         parts = self._signed_thoughts(message.body) + self._spoken(message, has_calls=bool(calls))
         for call in calls:
             if self._served:

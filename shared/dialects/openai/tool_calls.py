@@ -29,13 +29,15 @@ class Result(Struct, frozen=True):
 
 
 class Call(Struct):
-    """One call of an assistant message. `call_id` is as the client wrote it; `inline` is the signature it brought."""
+    """One call of an assistant message. `call_id` is as the client wrote it; `inline` is the signature it brought;
+    `leads` says that it is the first of its step, the only one that the upstream signs."""
 
     call_id: str
     name: str
     args: dict[str, Any]
     inline: str | None = None
     result: Result | None = None
+    leads: bool = False
 
     @property
     def shown(self) -> str:
@@ -191,14 +193,16 @@ def _result_key(given: str, message: Mapping[str, Any], *, by_name: bool) -> _Ke
 
 def look_up(call: Call, wire_name: str, lookup: SignatureLookup, caps: Capabilities) -> SignedCall:
     """The signature and native id of a call: what the store has for its id, else what the client brought, else what the
-    store has for its name and arguments. A signature of another model family is worthless (R44)."""
+    store has for its name and arguments: that of a leading call only, because what it has for those may be of any
+    conversation, and an unsigned parallel call has nothing else. A signature of another model family is worthless
+    (R44)."""
     if not lookup:  # no hashes for nothing
         return SignedCall(call.inline, None)
     bare = carriers.split_id(call.call_id)[0]
     stored = lookup.get(call_key(bare)) if bare else None
     if stored is not None:
         return SignedCall(usable(stored, caps), _native_id(stored, (call.name, wire_name), caps))
-    stored = lookup.get(content_key("", call.name, call.args))
+    stored = lookup.get(content_key("", call.name, call.args)) if call.leads else None
     known = call.inline or usable(stored, caps)
     return SignedCall(known, _native_id(stored, (call.name, wire_name), caps) if stored else None)
 

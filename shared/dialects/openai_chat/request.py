@@ -103,7 +103,7 @@ def _keys_of(message: Mapping[str, Any], *, served: bool) -> list[str]:
         content = "".join(text for text in texts if isinstance(text, str))
     spoken = (content, carriers.reasoning_text(message))
     keys += [text_key("", text) for text in spoken if isinstance(text, str) and text]
-    return keys + [content_key("", call.name, call.args) for call in calls]
+    return keys + [content_key("", call.name, call.args) for call in calls[:1]]
 
 
 def to_gemini(body: Mapping[str, Any], context: RequestContext) -> Translation:

@@ -93,6 +93,17 @@ def test_the_store_is_asked_where_there_is_no_envelope():
         assert responses_of(made)[0]["id"] == "native"
 
 
+def test_an_unsigned_parallel_call_takes_no_signature_of_another_conversation():
+    other = base64.b64encode(b"of another conversation").decode()
+    stored = {
+        call_key("t1"): FoundSignature(SIGNED, None, "weather", "3.8"),
+        content_key("", "weather", {"city": "Rom"}): FoundSignature(other, "elsewhere", "weather", "3.8"),
+    }
+    made = contents(step(use("t1", city="Oslo"), use("t2", city="Rom")), signatures=stored)
+    assert [call.get("thoughtSignature") for call in calls_of(made)] == [SIGNED, None]
+    assert "id" not in calls_of(made)[1]["functionCall"]
+
+
 def test_the_envelope_wins_over_the_store():
     stored = {call_key("t1"): FoundSignature(base64.b64encode(b"stored").decode(), "stored", "weather", "3.8")}
     (call,) = calls_of(contents(step(thinking(seal("3.8", "fc", "own", SIGNED)), use("t1")), signatures=stored))

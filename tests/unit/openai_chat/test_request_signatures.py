@@ -84,6 +84,23 @@ def test_a_call_whose_id_was_rewritten_is_found_by_content():
     assert signatures_of({"tool_calls": [{**call(), "id": "mine"}]}, "mine", signatures=known) == [SIG]
 
 
+@pytest.mark.parametrize("model", [OLD, NEW])
+def test_an_unsigned_parallel_call_takes_no_signature_of_another_conversation(model):
+    family = "3.8" if model == NEW else "2.5"
+    stored = {
+        call_key("x"): FoundSignature(SIG, None, "g", family),
+        content_key("", "f", {"a": 1}): FoundSignature(OTHER, "elsewhere", "f", family),
+    }
+    together = [calls(("x", "g", "{}"), ("y", "f", '{"a":1}'))]
+    one_by_one = [calls(("x", "g", "{}")), calls(("y", "f", '{"a":1}'))]
+    for made in (together, one_by_one):
+        built = contents([HI, *made, result("x", "1"), result("y", "2")], model, signatures=stored)
+        assert [part.get("thoughtSignature") for part in built[1]["parts"]] == [SIG, None]
+        assert "id" not in built[1]["parts"][1]["functionCall"]
+        assert "id" not in built[2]["parts"][1]["functionResponse"]
+    assert content_key("", "f", {"a": 1}) not in signature_keys({"messages": [HI, *together]})
+
+
 def test_one_signature_never_stands_twice():
     known = {content_key("", "f", {"a": 1}): FoundSignature(SIG, family="3.8")}
     made = calls(("x", "f", '{"a":1}'), ("y", "f", '{"a":1}'))
