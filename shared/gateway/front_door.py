@@ -47,8 +47,9 @@ class FrontDoor:
     """Lets requests in that carry the secret of the distribution in front, before anything else looks at them.
 
     A function URL is open to the world: without this check everybody could go past the edge and its firewall. What was
-    not asked at a URL (this gateway's own invocations, which IAM allowed) carries no secret and needs none. `refuse`
-    renders the 403, or the 503 where the secret cannot be read, in the words of the path's dialect.
+    not asked at a URL (this gateway's own invocations, which IAM allowed) carries no secret and needs none, nor do the
+    pieces of an upload that began at the edge. `refuse` renders the 403, or the 503 where the secret cannot be read, in
+    the words of the path's dialect.
     """
 
     def __init__(
@@ -77,6 +78,9 @@ class FrontDoor:
                     {**scope, "headers": headers, VIEWER: _viewer(headers, source_ip(scope))}, receive, send
                 )
                 return
+            if _goes_on(scope):
+                await self._app(scope, receive, send)
+                return
             refusal = GatewayError("endpoint_not_allowed", "Requests are taken at the gateway's own address only.")
         await self._refuse(Request(scope), refusal)(scope, receive, send)
 
@@ -85,6 +89,14 @@ def _asked_at_url(scope: Scope) -> bool:
     """Lambda writes `domainName` into every event of a function URL and of API Gateway: no client can omit it."""
     event = scope.get("aws.event")
     return not isinstance(event, dict) or "domainName" in event.get("requestContext", {})
+
+
+def _goes_on(scope: Scope) -> bool:
+    """Whether a piece of an upload that has begun arrives. Clients send it to the address that the beginning was
+    answered with, and that is the function's own: no function learns by which name the edge was asked. The session's id
+    in it, which stands for the key too, proves that it came in by the edge.
+    """
+    return scope["path"].startswith("/upload/") and bool(Request(scope).query_params.get("upload_id"))
 
 
 def _viewer(headers: Sequence[tuple[bytes, bytes]], edge: str) -> str:

@@ -95,7 +95,7 @@ class EventStream(Response):
 
     `heartbeat` is what is said in silence, or makes it anew each time. `failed` renders the terminal frames of an error
     after the start, `ending` runs between their making and their leaving. `after` settles; it runs however the stream
-    ends.
+    ends. Without `comments` the client knows events only, and its server says nothing else either.
     """
 
     def __init__(
@@ -109,6 +109,7 @@ class EventStream(Response):
         failed: Callable[[GatewayError], bytes],
         after: Settle,
         ending: Settle | None = None,
+        comments: bool = True,
     ) -> None:
         named = {**headers, "cache-control": "no-cache"}
         named.setdefault("content-type", "text/event-stream; charset=utf-8")
@@ -123,6 +124,7 @@ class EventStream(Response):
         self._failed = failed
         self._after = after
         self._ending = ending
+        self._comments = comments
         self._first: asyncio.Future[bytes] | None = None
 
     async def first(self, hold_s: float) -> None:
@@ -171,7 +173,8 @@ class EventStream(Response):
 
     async def _send_all(self, send: Send) -> None:
         line = Line(send, self._heartbeat, self._heartbeat_s, self._made)
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+        await send({**start, "lambda_runtime.comments": self._comments})
         line.open(late=self._first is not None and not self._first.done())
         try:
             await self._relay(line)

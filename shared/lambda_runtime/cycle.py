@@ -94,7 +94,9 @@ class Cycle:
     async def _send(self, message: Message) -> None:
         kind, reply = message["type"], self._reply
         if kind == "http.response.start" and not reply.started:
-            call = reply.start(message["status"], message.get("headers", ()))
+            # the last is no word of ASGI, which has servers pass over what they do not know
+            comments = message.get("lambda_runtime.comments", True)
+            call = reply.start(message["status"], message.get("headers", ()), comments=comments)
         elif kind == "http.response.body" and reply.started and not reply.finished:
             call = self._write(bytes(message.get("body", b"")), last=not message.get("more_body", False))
         else:

@@ -13,7 +13,8 @@ ROOT = "/2018-06-01/runtime"
 _DELIMITER = b"\0" * 8
 # Lambda has been seen to hold the first small chunk back until the next write
 # (aws-lambda-nodejs-runtime-interface-client#102), which would cost an SSE client its first token. A comment is
-# invisible to SSE parsers and pushes the prelude out. b"" switches it off.
+# invisible to SSE parsers and pushes the prelude out; b"" switches it off. An application whose clients parse less than
+# SSE says so in its `http.response.start`.
 OPENING_COMMENT = b": ok\n\n"
 # An empty streamed body makes function URL and CloudFront wait until the timeout
 # (aws-lambda-nodejs-runtime-interface-client#95).
@@ -96,8 +97,10 @@ class StreamedReply:
         self.started = False
         self.finished = False
 
-    async def start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        """Opens the POST and sends the prelude, and for an event stream the opening comment as a chunk of its own."""
+    async def start(self, status: int, headers: Iterable[tuple[bytes, bytes]], *, comments: bool = True) -> None:
+        """Opens the POST and sends the prelude, and for an event stream whose readers know comments the opening one as
+        a chunk of its own.
+        """
         pairs = list(headers)
         request = [
             ("content-type", "application/vnd.awslambda.http-integration-response"),
@@ -107,7 +110,7 @@ class StreamedReply:
         ]
         self.started = True
         await self._connection.begin(f"{self._path}/response", request, prelude_of(status, pairs))
-        if OPENING_COMMENT and _is_event_stream(pairs):
+        if comments and OPENING_COMMENT and _is_event_stream(pairs):
             await self.write(OPENING_COMMENT)
 
     async def write(self, chunk: bytes) -> None:

@@ -1,5 +1,5 @@
-"""The same SDK through the streaming runtime loop: one Lambda function behind a function URL, as `make function-url`
-runs it."""
+"""The same SDK, and Google's, through the streaming runtime loop: one Lambda function behind a function URL, as
+`make function-url` runs it."""
 
 import base64
 import json
@@ -10,20 +10,22 @@ from dataclasses import replace
 
 import openai
 import pytest
+from google import genai
+from google.genai import types
 
 from tests.contract.test_openai_python import WEATHER, Solution, directive, png, say
 from tests.running import ROOT, Gateway, clean_environment, free_port
 
 
-@pytest.fixture(scope="module")
-def function(tmp_path_factory):
+@pytest.fixture(scope="module", params=["chat_completions"])
+def function(request, tmp_path_factory):
     """A `Gateway` whose address is the function's; the emulator behind it takes its script from the prompt."""
     state = tmp_path_factory.mktemp("function") / "state"
     port = free_port()
     log = state.parent / "function.log"
     with log.open("w") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "infra.local.function_url", "--port", str(port)],
+            [sys.executable, "-m", "infra.local.function_url", "--handler", request.param, "--port", str(port)],
             cwd=ROOT,
             env=clean_environment() | {"GATEWAY_STATE_DIR": str(state)},
             stdout=subprocess.PIPE,
@@ -99,3 +101,13 @@ def test_errors_keep_their_shape_behind_the_loop(function, client):
     with pytest.raises(openai.APIError):
         for _ in client.chat.completions.create(**say(directive(text="a b c", chunks=3, cut_after=2)), stream=True):
             pass
+
+
+@pytest.mark.parametrize("function", ["generate_content"], indirect=True)
+def test_googles_sdk_reads_streams_that_hold_nothing_but_events(function):
+    gateway, _ = function
+    options = types.HttpOptions(base_url=gateway.base_url)
+    with genai.Client(api_key=gateway.client_key, http_options=options) as client:
+        asked = {"model": "gemini-3.6-flash", "contents": directive(text="one two three", chunks=3)}
+        chunks = list(client.models.generate_content_stream(**asked))
+    assert "".join(chunk.text or "" for chunk in chunks) == "one two three"

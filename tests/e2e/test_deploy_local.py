@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.parse
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -280,6 +281,17 @@ def test_maintenance_runs_under_its_role(deployment):
         payload = json.loads(reply["Payload"].read())
         assert "FunctionError" not in reply, payload
         assert counted in payload, payload
+
+
+def test_a_resumable_upload_ends_where_its_start_was_told(deployment):
+    """That is the function's own address, which the edge is not in front of."""
+    told = {"x-goog-upload-protocol": "resumable", "x-goog-upload-command": "start"}
+    started = ask(deployment.base_url, "POST", "/upload/v1beta/files", bearer(deployment.client_key) | told, {})
+    url = urllib.parse.urlsplit(started.headers["x-goog-upload-url"])
+    piece = {"host": url.netloc, "x-goog-upload-command": "upload, finalize", "x-goog-upload-offset": "0"}
+    ended = ask(deployment.base_url, "POST", f"{url.path}?{url.query}", piece, {"some": "bytes"})
+    assert (ended.status, ended.headers["x-goog-upload-status"]) == (200, "final")
+    assert ended.json()["file"]["name"].startswith("files/")
 
 
 def test_an_upload_in_parts_goes_through_the_deployed_bucket(deployment):

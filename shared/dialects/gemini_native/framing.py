@@ -169,7 +169,9 @@ class EventWriter:
     """`data: {json}` and two CRLF; the end of the bytes is the end of the answer."""
 
     content_type = SSE_TYPE
-    heartbeat = b"\r\n"  # comments are no part of what Google's SDKs read; an empty line is
+    # Comments are no part of what Google's SDKs read; an empty event is. A single line end would become part of the
+    # next event for those that cut at every empty line, and the Go SDK takes such an event for an error.
+    heartbeat = b"\r\n\r\n"
 
     def element(self, raw: bytes) -> bytes:
         if b"\n" in raw or b"\r" in raw:

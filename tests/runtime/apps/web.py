@@ -7,13 +7,14 @@ import logging
 import os
 import sys
 from collections.abc import AsyncIterator
+from typing import Any
 
 from mangum import Mangum
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 served = 0
 
@@ -55,6 +56,13 @@ async def paced(request: Request) -> Response:
             yield f"data: {number}\n\n".encode()
 
     return StreamingResponse(frames(), media_type="text/event-stream")
+
+
+async def unremarked(scope: Any, receive: Any, send: Any) -> None:
+    """An event stream for clients that know no comments."""
+    start = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]}
+    await send({**start, "lambda_runtime.comments": False})
+    await send({"type": "http.response.body", "body": b"data: 0\n\n"})
 
 
 async def binary(request: Request) -> Response:
@@ -131,6 +139,7 @@ app = Starlette(
         Route("/dies", dies),
         Route("/overruns", overruns),
         Route("/background", background),
+        Mount("/unremarked", unremarked),
     ],
     lifespan=lifespan,
 )

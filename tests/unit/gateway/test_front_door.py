@@ -43,14 +43,14 @@ APP = Starlette(routes=[Route("/{rest:path}", _echo, methods=["GET", "POST"])])
 
 
 async def ask(
-    app: Any, path: str = "/v1/models", headers: Sequence[tuple[str, str]] = (), event: Any = None
+    app: Any, path: str = "/v1/models", headers: Sequence[tuple[str, str]] = (), event: Any = None, query: bytes = b""
 ) -> tuple[int, dict[str, Any], dict[str, str]]:
     scope = {
         "type": "http",
         "method": "GET",
         "path": path,
         "raw_path": path.encode(),
-        "query_string": b"",
+        "query_string": query,
         "root_path": "",
         "headers": [[name.encode(), value.encode()] for name, value in headers],
         "client": ("192.0.2.1", 0),
@@ -74,6 +74,23 @@ async def ask(
 
 def door(*values: str) -> FrontDoor:
     return FrontDoor(APP, Secrets(*values), outside)
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "expected"),
+    [
+        ("/upload/v1beta/files", b"upload_id=acct.abc&upload_protocol=resumable", 200),
+        ("/upload/v1beta/files", b"upload_protocol=resumable", 403),
+        ("/upload/v1beta/files", b"upload_id=", 403),
+        ("/upload/v1beta/files", b"upload_id", 403),
+        ("/upload/v1beta/files", b"xupload_id=acct.abc", 403),
+        ("/v1/models", b"upload_id=acct.abc", 403),
+    ],
+)
+async def test_pieces_of_an_upload_arrive_at_the_address_that_their_session_was_given(
+    path: str, query: bytes, expected: int
+) -> None:
+    assert (await ask(door(CURRENT), path, query=query))[0] == expected
 
 
 @pytest.mark.parametrize("value", [CURRENT, PREVIOUS])
