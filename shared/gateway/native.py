@@ -121,7 +121,7 @@ class Native:
                 deadline_s=lambda: exchange.remaining_s,
                 failed=failed,
                 after=answer.meter.settle,
-                comments=False,
+                opening=writer.heartbeat,
             )
             await stream.first(self._settings.commit_after_s)
             stream.headers.update(answer.headers(call.notes))

@@ -95,7 +95,7 @@ class EventStream(Response):
 
     `heartbeat` is what is said in silence, or makes it anew each time. `failed` renders the terminal frames of an error
     after the start, `ending` runs between their making and their leaving. `after` settles; it runs however the stream
-    ends. Without `comments` the client knows events only, and its server says nothing else either.
+    ends. `opening` is what a server may say first to clients that know no comments.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class EventStream(Response):
         failed: Callable[[GatewayError], bytes],
         after: Settle,
         ending: Settle | None = None,
-        comments: bool = True,
+        opening: bytes | None = None,
     ) -> None:
         named = {**headers, "cache-control": "no-cache"}
         named.setdefault("content-type", "text/event-stream; charset=utf-8")
@@ -124,7 +124,7 @@ class EventStream(Response):
         self._failed = failed
         self._after = after
         self._ending = ending
-        self._comments = comments
+        self._opening = opening
         self._first: asyncio.Future[bytes] | None = None
 
     async def first(self, hold_s: float) -> None:
@@ -173,8 +173,10 @@ class EventStream(Response):
 
     async def _send_all(self, send: Send) -> None:
         line = Line(send, self._heartbeat, self._heartbeat_s, self._made)
-        start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
-        await send({**start, "lambda_runtime.comments": self._comments})
+        start: dict[str, Any] = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+        if self._opening is not None:
+            start["lambda_runtime.opening"] = self._opening
+        await send(start)
         line.open(late=self._first is not None and not self._first.done())
         try:
             await self._relay(line)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from shared.lambda_runtime.event import Scope
-from shared.lambda_runtime.reply import Fault, StreamedReply
+from shared.lambda_runtime.reply import OPENING_COMMENT, Fault, StreamedReply
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -95,8 +95,8 @@ class Cycle:
         kind, reply = message["type"], self._reply
         if kind == "http.response.start" and not reply.started:
             # the last is no word of ASGI, which has servers pass over what they do not know
-            comments = message.get("lambda_runtime.comments", True)
-            call = reply.start(message["status"], message.get("headers", ()), comments=comments)
+            opening = message.get("lambda_runtime.opening", OPENING_COMMENT)
+            call = reply.start(message["status"], message.get("headers", ()), opening=opening)
         elif kind == "http.response.body" and reply.started and not reply.finished:
             call = self._write(bytes(message.get("body", b"")), last=not message.get("more_body", False))
         else:

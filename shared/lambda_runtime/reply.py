@@ -14,7 +14,7 @@ _DELIMITER = b"\0" * 8
 # Lambda has been seen to hold the first small chunk back until the next write
 # (aws-lambda-nodejs-runtime-interface-client#102), which would cost an SSE client its first token. A comment is
 # invisible to SSE parsers and pushes the prelude out; b"" switches it off. An application whose clients parse less than
-# SSE says so in its `http.response.start`.
+# SSE names other bytes as `lambda_runtime.opening` in its `http.response.start`.
 OPENING_COMMENT = b": ok\n\n"
 # An empty streamed body makes function URL and CloudFront wait until the timeout
 # (aws-lambda-nodejs-runtime-interface-client#95).
@@ -97,10 +97,10 @@ class StreamedReply:
         self.started = False
         self.finished = False
 
-    async def start(self, status: int, headers: Iterable[tuple[bytes, bytes]], *, comments: bool = True) -> None:
-        """Opens the POST and sends the prelude, and for an event stream whose readers know comments the opening one as
-        a chunk of its own.
-        """
+    async def start(
+        self, status: int, headers: Iterable[tuple[bytes, bytes]], *, opening: bytes = OPENING_COMMENT
+    ) -> None:
+        """Opens the POST and sends the prelude, and for an event stream the opening as a chunk of its own."""
         pairs = list(headers)
         request = [
             ("content-type", "application/vnd.awslambda.http-integration-response"),
@@ -110,8 +110,8 @@ class StreamedReply:
         ]
         self.started = True
         await self._connection.begin(f"{self._path}/response", request, prelude_of(status, pairs))
-        if comments and OPENING_COMMENT and _is_event_stream(pairs):
-            await self.write(OPENING_COMMENT)
+        if opening and _is_event_stream(pairs):
+            await self.write(opening)
 
     async def write(self, chunk: bytes) -> None:
         """One chunk, sent and drained before return; nothing for an empty one."""

@@ -42,8 +42,8 @@ def test_an_event_stream_opens_with_a_comment_chunk_of_its_own(web: Function) ->
     assert reply.body.startswith(b"6\r\n: ok\n\n\r\n9\r\ndata: 0\n\n\r\n")
 
 
-def test_an_application_may_want_no_comment(web: Function) -> None:
-    assert watch(web.url, "/unremarked/").body.startswith(b"9\r\ndata: 0\n\n\r\n")
+def test_an_application_may_open_its_streams_otherwise(web: Function) -> None:
+    assert watch(web.url, "/unremarked/").body.startswith(b"4\r\n\r\n\r\n\r\n9\r\ndata: 0\n\n\r\n")
 
 
 def test_other_replies_have_no_comment(web: Function) -> None:

@@ -61,7 +61,7 @@ async def paced(request: Request) -> Response:
 async def unremarked(scope: Any, receive: Any, send: Any) -> None:
     """An event stream for clients that know no comments."""
     start = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]}
-    await send({**start, "lambda_runtime.comments": False})
+    await send({**start, "lambda_runtime.opening": b"\r\n\r\n"})
     await send({"type": "http.response.body", "body": b"data: 0\n\n"})
 
 
