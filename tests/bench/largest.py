@@ -54,15 +54,23 @@ def cases() -> dict[str, Large]:
     stream = f"{models}/{picture}:streamGenerateContent?alt=sse"
     return {
         "chat, 4.1 MB of picture in": Large("chat", chat, {"model": few, "messages": seen["chat"]}),
-        "responses, the same": Large("responses", "/v1/responses", {"model": few, "input": seen["responses"]}),
-        "messages, the same": Large(
+        "responses, 4.1 MB of picture in": Large(
+            "responses", "/v1/responses", {"model": few, "input": seen["responses"]}
+        ),
+        "messages, 4.1 MB of picture in": Large(
             "messages", "/v1/messages", {"model": few, "max_tokens": 100, "messages": seen["messages"]}
         ),
-        "native, the same": Large("native", f"{models}/{few}:generateContent", {"contents": seen["native"]}),
+        "native, 4.1 MB of picture in": Large(
+            "native", f"{models}/{few}:generateContent", {"contents": seen["native"]}
+        ),
         "chat, 12 MB of picture out": Large("chat", chat, drawn, size),
-        "chat, the same as a stream": Large("chat", chat, {**drawn, "stream": True}, size),
-        "responses, the same, kept": Large("responses", "/v1/responses", {"model": picture, "input": "Draw."}, size),
-        "native, the same as a stream": Large("native", stream, {"contents": [{"parts": [{"text": "Draw."}]}]}, size),
+        "chat stream, 12 MB of picture out": Large("chat", chat, {**drawn, "stream": True}, size),
+        "responses, kept, 12 MB of picture out": Large(
+            "responses", "/v1/responses", {"model": picture, "input": "Draw."}, size
+        ),
+        "native stream, 12 MB of picture out": Large(
+            "native", stream, {"contents": [{"parts": [{"text": "Draw."}]}]}, size
+        ),
         "images, two of 12 MB": Large("chat", "/v1/images/generations", generated, 2 * size, "images"),
         "embeddings, 1,000 in base64": Large("chat", "/v1/embeddings", packed, 1000 * 16_000, "embeddings"),
         "embeddings, 2,048 as numbers": Large("chat", "/v1/embeddings", floats, 2048 * 50_000, "embeddings"),
