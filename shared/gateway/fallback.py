@@ -10,6 +10,7 @@ from typing import Any, cast
 from shared.errors import ErrorKind
 from shared.gateway.repairs import with_openapi_schemas, with_sentinels
 from shared.gemini.catalog import Capabilities
+from shared.gemini.prefill import go_on
 from shared.gemini.signatures import same_generation
 from shared.gemini.thinking import thinking_config
 from shared.gemini.types import GenerateContentRequest
@@ -32,7 +33,6 @@ FALL_BACK_ON: frozenset[ErrorKind] = frozenset(
 _BOUND_TO_MODEL = ("cachedContent", "continuationToken")
 _SAMPLING = ("temperature", "topP", "topK")
 _LOGPROBS = ("responseLogprobs", "logprobs")
-_CONTINUE = "Continue your last message exactly where it ends, without repeating any of it."
 _JSON = ("responseSchema", "responseJsonSchema")
 
 
@@ -55,8 +55,7 @@ def taken_over(request: GenerateContentRequest, source: Capabilities, target: Ca
     """The request of a model that is gone for the one that serves it now, which finds out about the rest."""
     contents = request.get("contents", [])
     if _refuses_prefill(request, target):
-        asked: Any = {"role": "user", "parts": [{"text": _CONTINUE}]}
-        request = {**request, "contents": [*contents, asked]}
+        request = {**request, "contents": [*contents, go_on()]}
     return (adapted(request, source, target) or request) if contents else request
 
 

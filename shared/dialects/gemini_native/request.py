@@ -13,13 +13,13 @@ from shared.dialects.gemini_native.canonical import canonical, refused
 from shared.dialects.gemini_native.choices import MAX_CHOICES
 from shared.gemini.catalog import Capabilities, ResolvedModel
 from shared.gemini.file_links import upstream_file
+from shared.gemini.prefill import go_on
 from shared.gemini.thinking import thinking_config
 from shared.gemini.types import GenerateContentRequest
 
 _SAMPLING = {"temperature": (0, 2), "topP": (0, 1), "topK": (0, None)}
 _PENALTIES = ("presencePenalty", "frequencyPenalty")
 _ADJUSTABLE = ("HARASSMENT", "HATE_SPEECH", "SEXUALLY_EXPLICIT", "DANGEROUS_CONTENT")
-_CONTINUE = "Continue your last message exactly where it ends, without repeating any of it."
 
 
 class NativeRequest(Struct, frozen=True):
@@ -176,7 +176,7 @@ def _continue_prefill(request: dict[str, Any], caps: Capabilities, warnings: lis
     parts = contents[-1].get("parts", ())
     if caps.prefill or contents[-1].get("role") != "model" or any("functionCall" in part for part in parts):
         return ""
-    contents.append({"role": "user", "parts": [{"text": _CONTINUE}]})
+    contents.append(go_on())
     warnings.append("prefill:continued")
     if "continuationToken" in request:  # a later hop repeats the first request, and never its beginning
         return ""
